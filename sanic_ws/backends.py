@@ -1,0 +1,44 @@
+"""Choose registry and broker by the scheme of their URLs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from sanic_ws.broker.memory import MemoryBroker
+from sanic_ws.broker.rabbitmq import RabbitBroker
+from sanic_ws.errors import InvalidField
+from sanic_ws.registry.memory import MemoryRegistry
+from sanic_ws.registry.redis import RedisRegistry
+
+if TYPE_CHECKING:
+    from sanic_ws.broker import Broker
+    from sanic_ws.registry import Registry
+
+
+def make_registry(url: str, prefix: str) -> Registry:
+    """Return the registry for a URL: ``redis://``, ``rediss://`` or ``memory://``.
+
+    Raises:
+        InvalidField: the URL has another scheme.
+    """
+    match urlsplit(url).scheme:
+        case "memory":
+            return MemoryRegistry(url, prefix)
+        case "redis" | "rediss":
+            return RedisRegistry(url, prefix)
+    raise InvalidField("redis_url", "must begin with redis://, rediss:// or memory://")
+
+
+def make_broker(url: str, prefix: str) -> Broker:
+    """Return the broker for a URL: ``amqp://`` or ``amqps://`` (several, by commas) or ``memory://``.
+
+    Raises:
+        InvalidField: a URL has another scheme.
+    """
+    schemes = {urlsplit(part.strip()).scheme for part in url.split(",")}
+    if schemes == {"memory"}:
+        return MemoryBroker(url, prefix)
+    if schemes <= {"amqp", "amqps"}:
+        return RabbitBroker(url, prefix)
+    raise InvalidField("amqp_url", "must begin with amqp://, amqps:// or memory://")

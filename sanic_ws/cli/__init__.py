@@ -1,0 +1,45 @@
+"""The command line: ``sanic-ws dev | serve | push | listen | nodes | check``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sanic_ws import __version__
+from sanic_ws.cli.common import EXIT_UNAVAILABLE, EXIT_USAGE, err, out
+from sanic_ws.cli.listening import listen
+from sanic_ws.cli.listing import nodes
+from sanic_ws.cli.pushing import push
+from sanic_ws.cli.serving import check, dev, serve
+from sanic_ws.errors import InvalidField, SanicWsError
+
+app = typer.Typer(
+    help="WebSocket push gateway with node-affinity routing and truthful receipts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (dev, serve, push, listen, nodes, check):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """WebSocket push gateway with node-affinity routing and truthful receipts."""
+    if show:
+        out.print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; a wrong setting or argument is one line on standard error and exit code 2."""
+    try:
+        app()
+    except InvalidField as exc:
+        err.print(f"sanic-ws: {exc}", style="red", markup=False)
+        sys.exit(EXIT_USAGE)
+    except SanicWsError as exc:
+        err.print(f"sanic-ws: {exc}", style="red", markup=False)
+        sys.exit(EXIT_UNAVAILABLE)

@@ -1,0 +1,115 @@
+"""``sanic-ws push``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import typer
+
+from sanic_ws.cli.common import (
+    DEFAULT_URL,
+    EXIT_NOT_DELIVERED,
+    AmqpUrl,
+    Key,
+    Prefix,
+    RedisUrl,
+    Url,
+    call,
+    out,
+)
+from sanic_ws.core import json
+from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
+from sanic_ws.errors import InvalidField, InvalidJSON
+from sanic_ws.publishing import Publisher
+
+
+def push(
+    conn: Annotated[list[str] | None, typer.Option(help="to a connection; may be repeated")] = None,
+    user: Annotated[str | None, typer.Option(help="to a user's devices")] = None,
+    tenant: Annotated[str | None, typer.Option(help="the user's tenant")] = None,
+    bank: Annotated[str | None, typer.Option(help="the user's bank")] = None,
+    from_type: Annotated[str | None, typer.Option(help="only the user's devices of this kind")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="to every connection")] = False,
+    type_: Annotated[str, typer.Option("--type", help="the message's type")] = "message",
+    data: Annotated[str, typer.Option(help="the message's data, JSON")] = "null",
+    exclude: Annotated[
+        list[str] | None, typer.Option("--except", help="a connection that gets nothing")
+    ] = None,
+    push_id: Annotated[str | None, typer.Option("--id", help="the push's id")] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="seconds to wait")] = DEFAULT_TIMEOUT_S,
+    url: Url = None,
+    api_key: Key = None,
+    redis_url: RedisUrl = None,
+    amqp_url: AmqpUrl = None,
+    prefix: Prefix = None,
+) -> None:
+    """Push a message and print the receipt.
+
+    Over a node's HTTP with --url, or straight to the owner's queue with the URLs of Redis and RabbitMQ.
+    Exit code 0: delivered; 1: not, see the receipt; 2: wrong arguments; 3: nobody could be asked.
+    """
+    try:
+        value = json.loads(data)
+    except InvalidJSON as exc:
+        raise InvalidField("--data", str(exc)) from None
+    to = _target(conn or [], user, tenant, bank, from_type, everyone=everyone)
+    request = PushRequest(to, type_, value, id=push_id, timeout_s=timeout_s, exclude=exclude or [])
+    if url is None and redis_url and amqp_url:
+        receipt = asyncio.run(_push_direct(request, redis_url, amqp_url, prefix))
+    else:
+        receipt = _push_http(request, url or DEFAULT_URL, api_key)
+    out.print_json(json.dumps(receipt).decode())
+    if receipt["outcome"] != Outcome.DELIVERED:
+        raise typer.Exit(EXIT_NOT_DELIVERED)
+
+
+def _target(
+    conns: list[str],
+    user: str | None,
+    tenant: str | None,
+    bank: str | None,
+    from_type: str | None,
+    *,
+    everyone: bool,
+) -> Target | list[Target]:
+    if bool(conns) + (user is not None) + everyone != 1:
+        raise InvalidField("", "give exactly one of --conn, --user, --all")
+    if everyone:
+        return Everyone()
+    if user is not None:
+        return User(user, tenant, bank, from_type)
+    return Conn(conns[0]) if len(conns) == 1 else [Conn(conn) for conn in conns]
+
+
+async def _push_direct(
+    request: PushRequest, redis_url: str, amqp_url: str, prefix: str | None
+) -> dict[str, Any]:
+    async with Publisher(redis_url, amqp_url, prefix) as publisher:
+        (receipt,) = await publisher.push_many([request])
+    return receipt.to_json()
+
+
+def _push_http(request: PushRequest, url: str, api_key: str | None) -> dict[str, Any]:
+    body = {
+        "to": _target_json(request),
+        "type": request.type,
+        "data": request.data,
+        "id": request.id,
+        "timeout_ms": int(request.timeout_s * 1000),
+        "except": list(request.exclude),
+    }
+    receipt: dict[str, Any] = call(url, "/api/v1/push", api_key, body, timeout_s=request.timeout_s + 5)
+    return receipt
+
+
+def _target_json(request: PushRequest) -> dict[str, Any]:
+    targets = request.targets
+    if isinstance(targets[0], Everyone):
+        return {"all": True}
+    if isinstance(targets[0], User):
+        return {"user": targets[0].to_json()}
+    conns = [target.id for target in targets if isinstance(target, Conn)]
+    return {"conn": conns[0]} if len(conns) == 1 else {"conns": conns}

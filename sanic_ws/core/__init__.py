@@ -1,0 +1,1 @@
+"""The core: values and decisions, without asyncio and without I/O."""

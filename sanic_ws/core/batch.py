@@ -1,0 +1,212 @@
+"""The messages between nodes: a batch of items, and the reply with an answer for each.
+
+An item has a target and a frame. The target is a connection id, or one of these, told apart by a first
+character that no connection id has::
+
+    @key fromType except,except     the user's connections    (only in a fallback)
+    *except,except                  every connection
+    !conn code                      close the connection
+    !conn code session              close it if this is still its session
+
+Layout of a batch, little-endian::
+
+    "SWB1"  id u64  sent_at f64  ttl_ms u32  seek u32  items u32  targets u32
+    targets joined by newlines, UTF-8 | a u32 for each frame's length | the frames, one after the other
+
+A length of 0xFFFFFFFF stands for 'the frame before, once more'. Layout of a reply::
+
+    "SWR1"  id u64  node u32  details u32 | the node's id | details (JSON) | one answer byte an item
+
+Bodies are data: nothing in them is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sanic_ws.core import json
+from sanic_ws.core.identity import User
+from sanic_ws.errors import InvalidField, InvalidJSON, MalformedBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BATCH = struct.Struct("<4sQdIIII")
+_REPLY = struct.Struct("<4sQII")
+_BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
+_SAME = 0xFFFFFFFF
+
+
+@dataclass(slots=True)
+class Batch:
+    """Carry items to a node.
+
+    Attributes:
+        id: the sender's number for it.
+        sent_at: the sender's clock, seconds since the epoch.
+        ttl_ms: how long after that it may still be delivered.
+        targets: one for each item.
+        frames: one for each item; WebSocket frames ready to be written.
+        seek: whether it goes to every node, as a fallback.
+    """
+
+    id: int
+    sent_at: float
+    ttl_ms: int
+    targets: list[str]
+    frames: Sequence[bytes]
+    seek: bool = False
+
+
+@dataclass(slots=True)
+class Reply:
+    """Carry a node's answers back.
+
+    Attributes:
+        id: the batch's.
+        node: who answers.
+        answers: one byte for each item, see `Answer`.
+        details: for items that were for several connections: ``[conn, answer]`` for each connection of a
+            user, ``[answer, count]`` for each kind of answer of a push to everyone.
+    """
+
+    id: int
+    node: str
+    answers: bytes
+    details: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """Write a batch."""
+    targets = "\n".join(batch.targets).encode()
+    lengths = array("I")
+    frames: list[bytes] = []
+    before = None
+    for frame in batch.frames:
+        if frame is before:
+            lengths.append(_SAME)
+        else:
+            lengths.append(len(frame))
+            frames.append(frame)
+            before = frame
+    head = _BATCH.pack(
+        _BATCH_MAGIC, batch.id, batch.sent_at, batch.ttl_ms, batch.seek, len(lengths), len(targets)
+    )
+    return b"".join((head, targets, lengths.tobytes(), *frames))
+
+
+def decode_batch(body: bytes) -> Batch:
+    """Read a batch.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    try:
+        magic, batch_id, sent_at, ttl_ms, seek, items, targets_size = _BATCH.unpack_from(body)
+        start = _BATCH.size + targets_size
+        position = start + 4 * items
+        if magic != _BATCH_MAGIC or position > len(body):
+            raise MalformedBatch("not a batch")
+        targets = body[_BATCH.size : start].decode().split("\n") if items else []
+    except (struct.error, UnicodeDecodeError) as exc:
+        raise MalformedBatch(str(exc)) from None
+    frames = _split_frames(body, array("I", body[start:position]), position)
+    if len(targets) != items:
+        raise MalformedBatch("as many targets as items are needed")
+    return Batch(batch_id, sent_at, ttl_ms, targets, frames, bool(seek))
+
+
+def _split_frames(body: bytes, lengths: array[int], position: int) -> list[bytes]:
+    frames: list[bytes] = []
+    frame: bytes | None = None
+    for length in lengths:
+        if length != _SAME:
+            frame = body[position : position + length]
+            position += length
+        elif frame is None:
+            raise MalformedBatch("the first frame cannot be 'the one before'")
+        frames.append(frame)
+    if position != len(body):
+        raise MalformedBatch("the frames' lengths do not add up")
+    return frames
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Write a reply."""
+    node = reply.node.encode()
+    details = json.dumps(reply.details) if reply.details else b""
+    head = _REPLY.pack(_REPLY_MAGIC, reply.id, len(node), len(details))
+    return b"".join((head, node, details, reply.answers))
+
+
+def decode_reply(body: bytes) -> Reply:
+    """Read a reply.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    try:
+        magic, batch_id, node_size, details_size = _REPLY.unpack_from(body)
+        middle = _REPLY.size + node_size
+        if magic != _REPLY_MAGIC or middle + details_size > len(body):
+            raise MalformedBatch("not a reply")
+        node = body[_REPLY.size : middle].decode()
+        details = {}
+        if details_size:
+            raw = json.loads(body[middle : middle + details_size])
+            details = {int(item): [(one, int(other)) for one, other in found] for item, found in raw.items()}
+    except (struct.error, ValueError, TypeError, AttributeError, InvalidJSON) as exc:
+        raise MalformedBatch(str(exc)) from None
+    return Reply(batch_id, node, body[middle + details_size :], details)
+
+
+def user_target(user: User, exclude: frozenset[str]) -> str:
+    """Address a user's connections, less some."""
+    return f"@{user.token} {','.join(sorted(exclude))}"
+
+
+def read_user_target(target: str) -> tuple[User, frozenset[str]]:
+    """Read what `user_target` wrote.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    try:
+        token, _, exclude = target[1:].partition(" ")
+        return User.from_token(token), _read_exclude(exclude)
+    except (ValueError, InvalidField) as exc:
+        raise MalformedBatch(str(exc)) from None
+
+
+def everyone_target(exclude: frozenset[str]) -> str:
+    """Address every connection, less some."""
+    return f"*{','.join(sorted(exclude))}"
+
+
+def read_everyone_target(target: str) -> frozenset[str]:
+    """Read what `everyone_target` wrote."""
+    return _read_exclude(target[1:])
+
+
+def _read_exclude(text: str) -> frozenset[str]:
+    return frozenset(text.split(",")) if text else frozenset()
+
+
+def close_target(conn: str, code: int, session: str = "") -> str:
+    """Ask for a connection to be closed, whichever its session is or only this one."""
+    return f"!{conn} {code} {session}".rstrip()
+
+
+def read_close_target(target: str) -> tuple[str, int, str | None]:
+    """Read what `close_target` wrote.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    conn, *rest = target[1:].split(" ")
+    if not rest or not rest[0].isdecimal():
+        raise MalformedBatch("a close names a code")
+    return conn, int(rest[0]), rest[1] if len(rest) > 1 else None

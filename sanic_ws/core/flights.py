@@ -1,0 +1,166 @@
+"""What the router keeps and hands out: owners, gates, lanes, flights, and what else is to be done."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING, NamedTuple
+
+from sanic_ws.core.batch import close_target, user_target
+
+if TYPE_CHECKING:
+    from sanic_ws.core.identity import User
+    from sanic_ws.core.push import Item
+
+
+class Owner(NamedTuple):
+    """Say which node holds a connection, and in which session."""
+
+    node: str
+    session: str
+
+
+class UserConnection(NamedTuple):
+    """Say where one of a user's connections is."""
+
+    conn: str
+    owner: Owner
+    from_type: str | None
+
+
+class Gate:
+    """Keep the order of pushes to one target.
+
+    Attributes:
+        target: a connection's id, or a user's key behind ``@``.
+        items: how many items for the target are not settled.
+        placed: how many of these are with a node, or about to be.
+        owner: where the placed ones are.
+        blocked: an earlier item is in trouble; later ones wait.
+        waiting: items that wait, in order.
+        refused: who did not have the connection; asked again only if it said 'not yet'.
+        looking: whether the target is being looked up again.
+    """
+
+    __slots__ = ("blocked", "items", "looking", "owner", "placed", "refused", "retry", "target", "waiting")
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.items = 0
+        self.placed = 0
+        self.owner: Owner | None = None
+        self.blocked = False
+        self.waiting: deque[Item] = deque()
+        self.retry: list[Item] = []
+        self.refused: Owner | None = None
+        self.looking = False
+
+
+@dataclass(slots=True)
+class LookUp:
+    """Ask the registry for owners and users' connections, and for the live nodes if ``nodes``."""
+
+    conns: list[str]
+    users: list[str]
+    nodes: bool
+    gates: list[Gate]
+    items: list[Item]
+
+
+@dataclass(slots=True)
+class Flight:
+    """Hand a batch to a node, or to all nodes if `node` is None."""
+
+    id: int
+    node: str | None
+    items: list[Item]
+    deadline: float
+    started: float
+    expect: set[str] | None = None
+    """Of a fallback: the live nodes; None while, or if, they are not known."""
+    answered: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    probed: bool = False
+    not_yet: set[int] = field(default_factory=set)
+    expired: bool = False
+
+    def targets(self) -> list[str]:
+        """Return the items' targets as a batch writes them."""
+        return [_wire_target(item) for item in self.items]
+
+
+class Probe(NamedTuple):
+    """Send an empty batch to a silent node, to see whether its queue is there."""
+
+    node: str
+    flight: Flight
+
+
+class Forget(NamedTuple):
+    """Tell the registry that nobody has this connection any more."""
+
+    conn: str
+    owner: Owner
+    user: User | None
+
+
+@dataclass(slots=True)
+class Lane:
+    """Collect what goes to one node while the last batch for it is unanswered.
+
+    Attributes:
+        pending: what is to go next.
+        deadline: the first deadline among these, or an earlier one.
+        flight: the unanswered batch.
+    """
+
+    pending: list[Item] = field(default_factory=list)
+    deadline: float = inf
+    flight: Flight | None = None
+
+    def append(self, item: Item) -> None:
+        """Add an item behind the others."""
+        self.pending.append(item)
+        self.deadline = min(self.deadline, item.push.deadline)
+
+    def take(self, most_items: int, most_bytes: int) -> list[Item]:
+        """Take the first items, as many as fit and at least one."""
+        items, size = self.pending[:most_items], 0
+        for number, item in enumerate(items):
+            size += len(item.push.frame)
+            if size > most_bytes and number:
+                items = items[:number]
+                break
+        self.pending = self.pending[len(items) :]
+        return items
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bound what the router holds and sends.
+
+    Attributes:
+        open_items: items not settled; past it a push is `overloaded` at once.
+        batch_items: items in one batch.
+        batch_bytes: bytes of frames in one batch; a single item may be larger.
+        seeks: fallback batches that may be open at once.
+        probe_after_s: when a silent node's queue is probed.
+    """
+
+    open_items: int = 100_000
+    batch_items: int = 4096
+    batch_bytes: int = 1 << 20
+    seeks: int = 8
+    probe_after_s: float = 0.1
+
+
+Action = Flight | Probe | Forget
+
+
+def _wire_target(item: Item) -> str:
+    if item.push.close_code is not None:
+        return close_target(item.target, item.push.close_code)
+    if item.user is not None and item.target[0] == "@":
+        return user_target(item.user, item.push.exclude)
+    return item.target

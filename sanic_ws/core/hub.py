@@ -1,0 +1,144 @@
+"""The hub: this node's connections, found in constant time by id and by user."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Protocol
+
+from sanic_ws.core.outcomes import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from sanic_ws.core.identity import User
+
+_NONE: frozenset[str] = frozenset()
+
+
+class Socket(Protocol):
+    """What the hub needs of a connection.
+
+    Attributes:
+        conn: its id.
+        session: this life of the id on this node.
+        user: who it is bound to.
+        opened: whether the client has been told that it is connected.
+        generation: what the registry gave for this session; 0 until then.
+    """
+
+    conn: str
+    session: str
+    user: User | None
+    opened: bool
+    generation: int
+
+    def write(self, frame: bytes) -> bool:
+        """Write a whole frame, or nothing and say `False` if the connection's queue is full."""
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake."""
+
+
+class Hub:
+    """Hold this node's connections.
+
+    Every operation on one connection or one user takes constant time. Not thread-safe: it belongs to
+    one event loop.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: dict[str, Socket] = {}
+        self._users: dict[str, dict[str, Socket]] = {}
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def __iter__(self) -> Iterator[Socket]:
+        return iter(self._sockets.values())
+
+    def get(self, conn: str) -> Socket | None:
+        """Return the connection with this id."""
+        return self._sockets.get(conn)
+
+    def others(self, exclude: Collection[str]) -> Iterator[Socket]:
+        """Iterate over all connections but these."""
+        return (socket for socket in self._sockets.values() if socket.conn not in exclude)
+
+    def add(self, socket: Socket) -> Socket | None:
+        """Take a connection in; return the one that it replaces."""
+        before = self._sockets.get(socket.conn)
+        if before is not None:
+            self._leave_user(before)
+        self._sockets[socket.conn] = socket
+        if socket.user is not None:
+            self._join_user(socket, socket.user)
+        return before
+
+    def remove(self, socket: Socket) -> bool:
+        """Let a connection go; say `False` if it has been replaced or was never here."""
+        if self._sockets.get(socket.conn) is not socket:
+            return False
+        del self._sockets[socket.conn]
+        self._leave_user(socket)
+        return True
+
+    def bind(self, socket: Socket, user: User | None) -> None:
+        """Bind a connection to a user, instead of whom it was bound to."""
+        if self._sockets.get(socket.conn) is socket:
+            self._leave_user(socket)
+            if user is not None:
+                self._join_user(socket, user)
+        socket.user = user
+
+    def of_user(self, user: User) -> list[Socket]:
+        """Return the user's connections here; only those of ``user.from_type`` if it is given."""
+        found = self._users.get(user.key)
+        if not found:
+            return []
+        kind = user.from_type
+        return [
+            s for s in found.values() if kind is None or (s.user is not None and s.user.from_type == kind)
+        ]
+
+    def deliver(self, conn: str, frame: bytes) -> Answer:
+        """Write a frame to one connection."""
+        socket = self._sockets.get(conn)
+        if socket is None:
+            return Answer.NOT_MINE
+        if not socket.opened:
+            return Answer.NOT_YET
+        return Answer.DELIVERED if socket.write(frame) else Answer.OVERLOADED
+
+    def deliver_to_user(
+        self, user: User, frame: bytes, exclude: Collection[str] = _NONE
+    ) -> list[tuple[str, Answer]]:
+        """Write a frame to the user's connections."""
+        return [
+            (socket.conn, self.deliver(socket.conn, frame))
+            for socket in self.of_user(user)
+            if socket.conn not in exclude
+        ]
+
+    def deliver_to_all(self, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
+        """Write a frame to every connection that is open; return how many had which answer."""
+        sockets = self.others(exclude) if exclude else self._sockets.values()
+        written = full = 0
+        for socket in sockets:
+            if socket.opened:
+                if socket.write(frame):
+                    written += 1
+                else:
+                    full += 1
+        return +Counter({Answer.DELIVERED: written, Answer.OVERLOADED: full})
+
+    def _join_user(self, socket: Socket, user: User) -> None:
+        self._users.setdefault(user.key, {})[socket.conn] = socket
+
+    def _leave_user(self, socket: Socket) -> None:
+        if socket.user is None:
+            return
+        found = self._users.get(socket.user.key)
+        if found is not None and found.get(socket.conn) is socket:
+            del found[socket.conn]
+            if not found:
+                del self._users[socket.user.key]

@@ -1,0 +1,110 @@
+"""The JSON messages of the WebSocket side: ``{"type", "data", "id"?, "time"?}``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sanic_ws.core import json
+from sanic_ws.core.frames import text_frame
+from sanic_ws.errors import InvalidField, InvalidJSON, SanicWsError
+
+MAX_TYPE_CHARS = 128
+MAX_PUSH_ID_CHARS = 64
+
+RESERVED_TYPES = frozenset({"connected", "user_bound", "error", "reconnect", "resumed", "pong", "cancelled"})
+"""Types that only the node itself sends."""
+
+
+class BadMessage(SanicWsError):  # noqa: N818 - what it is, not how it is caught
+    """Report a client's message that cannot be handled; the connection stays open.
+
+    Args:
+        code: snake_case, for programs.
+        message: for people.
+        message_id: the id of the message at fault, if it had one.
+    """
+
+    def __init__(self, code: str, message: str, message_id: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message_id = message_id
+
+
+@dataclass(slots=True)
+class ClientMessage:
+    """Hold one message from a client."""
+
+    type: str
+    data: Any = None
+    id: str | None = None
+
+
+def read_client_message(text: str | bytes) -> ClientMessage:
+    """Read one client message.
+
+    Raises:
+        BadMessage: it is not a JSON object with a ``type``.
+    """
+    try:
+        value = json.loads(text)
+    except InvalidJSON as exc:
+        raise BadMessage("invalid_json", f"not JSON: {exc}") from None
+    if not isinstance(value, dict):
+        raise BadMessage("invalid_message", "a message must be a JSON object")
+    message_id = value.get("id")
+    if message_id is not None and not (
+        isinstance(message_id, str) and 0 < len(message_id) <= MAX_PUSH_ID_CHARS
+    ):
+        raise BadMessage("invalid_message", f"id: must be a string of 1 to {MAX_PUSH_ID_CHARS} characters")
+    kind = value.get("type")
+    if not (isinstance(kind, str) and 0 < len(kind) <= MAX_TYPE_CHARS):
+        reason = f"type: must be a string of 1 to {MAX_TYPE_CHARS} characters"
+        raise BadMessage("invalid_message", reason, message_id)
+    return ClientMessage(kind, value.get("data"), message_id)
+
+
+def check_push_type(value: Any, field: str = "type") -> str:
+    """Return the type of an application's push if it may be one.
+
+    Raises:
+        InvalidField: not a string of 1 to 128 characters, or reserved for the node.
+    """
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_TYPE_CHARS):
+        raise InvalidField(field, f"must be a string of 1 to {MAX_TYPE_CHARS} characters")
+    if value in RESERVED_TYPES:
+        raise InvalidField(field, f"{value!r} is reserved for the gateway itself")
+    return value
+
+
+_second = (0, "")
+
+
+def timestamp(now: float | None = None) -> str:
+    """Return a time, now by default, as RFC 3339 in UTC with milliseconds."""
+    global _second  # noqa: PLW0603 - the date part is the same for a whole second
+    now = time.time() if now is None else now
+    whole = int(now)
+    if whole != _second[0]:
+        _second = (whole, datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
+    return f"{_second[1]}.{int((now - whole) * 1000):03d}Z"
+
+
+def message_frame(kind: str, data: Any, message_id: str | None = None) -> bytes:
+    """Return the text frame of one message from the node.
+
+    Raises:
+        InvalidJSON: the data have no exact JSON form.
+    """
+    message: dict[str, Any] = {"type": kind, "data": data}
+    if message_id is not None:
+        message["id"] = message_id
+    message["time"] = timestamp()
+    return text_frame(json.dumps(message))
+
+
+def error_frame(error: BadMessage) -> bytes:
+    """Return the text frame that tells a client what was wrong with its message."""
+    return message_frame("error", {"code": error.code, "message": str(error)}, error.message_id)

@@ -1,0 +1,133 @@
+"""What became of a push: outcomes, deliveries and receipts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Outcome(StrEnum):
+    """What a receipt promises."""
+
+    DELIVERED = "delivered"
+    """The owner wrote the whole frame to the open socket."""
+    ACKED = "acked"
+    """The client confirmed it."""
+    STORED = "stored"
+    """It is in the durable mailbox."""
+    OFFLINE = "offline"
+    """Every live node said that it has no such connection."""
+    OVERLOADED = "overloaded"
+    """The connection's or the node's queue is full; it was not sent."""
+    PARTIAL = "partial"
+    """Several targets, several outcomes."""
+    UNAVAILABLE = "unavailable"
+    """Registry or broker out of reach; certainly not sent, safe to retry."""
+    UNKNOWN = "unknown"
+    """No answer in time; it may have been delivered."""
+
+
+class Route(StrEnum):
+    """The way that a delivery took."""
+
+    LOCAL = "local"
+    DIRECT = "direct"
+    FALLBACK = "fallback"
+
+
+class Answer(IntEnum):
+    """What a node says of one item of a batch; one byte on the wire."""
+
+    DELIVERED = 1
+    OVERLOADED = 2
+    NOT_MINE = 3
+    NOT_YET = 4
+    """The connection is being registered here at this moment: ask again."""
+    EXPIRED = 5
+    """The batch was read after its deadline and was not delivered."""
+    SEVERAL = 6
+    """The item was for several connections; the reply's details hold an answer for each."""
+
+
+ANSWERED = {
+    Answer.DELIVERED: Outcome.DELIVERED,
+    Answer.OVERLOADED: Outcome.OVERLOADED,
+    Answer.EXPIRED: Outcome.UNAVAILABLE,
+}
+"""The answers that settle a delivery, with its outcome."""
+
+
+@dataclass(slots=True)
+class Delivery:
+    """Say what became of a push at one connection.
+
+    Attributes:
+        conn: the connection, or `None` where a silent node's connections are not known.
+        node: the node that answered, or that was asked last.
+        route: the way that it took, if it was sent.
+        outcome: what became of it.
+        latency_ms: from the call to the answer, in milliseconds.
+    """
+
+    conn: str | None
+    node: str | None
+    route: Route | None
+    outcome: Outcome
+    latency_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the delivery as the contract writes it."""
+        return {
+            "conn": self.conn,
+            "node": self.node,
+            "route": self.route,
+            "outcome": self.outcome,
+            "latency_ms": round(self.latency_ms, 3),
+        }
+
+
+@dataclass(slots=True)
+class Receipt:
+    """Say what became of a push.
+
+    Attributes:
+        id: the push's id.
+        outcome: the one outcome of all deliveries, or `Outcome.PARTIAL`.
+        counts: how many connections had which outcome.
+        deliveries: one for each connection; empty for a push to everyone.
+    """
+
+    id: str
+    outcome: Outcome
+    counts: Mapping[Outcome, int]
+    deliveries: list[Delivery] = field(default_factory=list)
+    listed: bool = True
+    """Whether `deliveries` tell all; a push to everyone has counts only."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the receipt as the contract writes it."""
+        receipt: dict[str, Any] = {"id": self.id, "outcome": self.outcome, "counts": dict(self.counts)}
+        if self.listed:
+            receipt["deliveries"] = [delivery.to_json() for delivery in self.deliveries]
+        return receipt
+
+
+def combine(counts: Mapping[Outcome, int]) -> Outcome:
+    """Return the outcome of a push from those of its deliveries; no delivery at all is `OFFLINE`."""
+    if not counts:
+        return Outcome.OFFLINE
+    return next(iter(counts)) if len(counts) == 1 else Outcome.PARTIAL
+
+
+def receipt_of(push_id: str, deliveries: list[Delivery]) -> Receipt:
+    """Sum deliveries up to a receipt."""
+    if len(deliveries) == 1:
+        outcome = deliveries[0].outcome
+        return Receipt(push_id, outcome, {outcome: 1}, deliveries)
+    counts = Counter(delivery.outcome for delivery in deliveries)
+    return Receipt(push_id, combine(counts), counts, deliveries)

@@ -1,0 +1,124 @@
+"""A push on its way: what is to be sent to whom, and what has become of it so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from sanic_ws.core.outcomes import Delivery, Outcome, Receipt, Route, combine, receipt_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sanic_ws.core.flights import Gate
+    from sanic_ws.core.identity import Conn, Everyone, User
+
+NOBODY: frozenset[str] = frozenset()
+
+
+class Push:
+    """Carry one frame to its targets and collect what becomes of it.
+
+    Args:
+        push_id: the push's id.
+        targets: connections, users, or everyone.
+        frame: the WebSocket frame, ready to be written.
+        exclude: connections that get nothing.
+        started: the caller's clock, seconds.
+        deadline: when it ends as `unknown` or `unavailable`, the same clock.
+        done: called once, with the receipt.
+        close_code: ask the owner to close the connection with this code instead of writing a frame.
+    """
+
+    __slots__ = (
+        "_deliveries",
+        "close_code",
+        "counts",
+        "deadline",
+        "done",
+        "exclude",
+        "frame",
+        "id",
+        "open",
+        "seen",
+        "started",
+        "targets",
+    )
+
+    def __init__(
+        self,
+        push_id: str,
+        targets: Sequence[Conn | User | Everyone],
+        frame: bytes,
+        *,
+        exclude: frozenset[str] = NOBODY,
+        started: float,
+        deadline: float,
+        done: Callable[[Receipt], None],
+        close_code: int | None = None,
+    ) -> None:
+        self.id = push_id
+        self.targets = targets
+        self.frame = frame
+        self.exclude = exclude
+        self.started = started
+        self.deadline = deadline
+        self.done = done
+        self.close_code = close_code
+        self.open = 0
+        self.counts: Counter[Outcome] | None = None
+        self.seen: set[str] | None = set() if len(targets) > 1 else None
+        self._deliveries: list[Delivery] = []
+
+    def add(
+        self, conn: str | None, node: str | None, route: Route | None, outcome: Outcome, now: float
+    ) -> None:
+        """Note what became of the push at one connection, or at some that are not known."""
+        if self.counts is not None:
+            self.counts[outcome] += 1
+        else:
+            self._deliveries.append(Delivery(conn, node, route, outcome, (now - self.started) * 1000))
+
+    def count_only(self) -> None:
+        """Keep counts in place of deliveries: the push is for everyone."""
+        self.counts = Counter()
+
+    def count(self, outcome: Outcome, number: int) -> None:
+        """Add to the counts of a push to everyone."""
+        assert self.counts is not None
+        self.counts[outcome] += number
+
+    def settle(self) -> None:
+        """Close one of its open items; with the last one, hand out the receipt."""
+        self.open -= 1
+        if self.open == 0:
+            self.done(self._receipt())
+
+    def _receipt(self) -> Receipt:
+        if self.counts is None:
+            return receipt_of(self.id, self._deliveries)
+        return Receipt(self.id, combine(self.counts), +self.counts, listed=False)
+
+
+class Item:
+    """One thing to be found out about a push: a connection to be reached, a user, or a node's share of all.
+
+    Attributes:
+        target: the connection's id, or the target as `sanic_ws.core.batch` writes it.
+        user: the user whose connections are to be found, or through whom this connection was.
+        gate: keeps the order for its target.
+        node: the node that it is with, or was last.
+        placed: whether it is with a node, or about to be.
+        settled: whether its outcome is known.
+    """
+
+    __slots__ = ("gate", "node", "placed", "push", "settled", "target", "user")
+
+    def __init__(self, push: Push, target: str, gate: Gate | None, user: User | None = None) -> None:
+        self.push = push
+        self.target = target
+        self.gate = gate
+        self.user = user
+        self.node: str | None = None
+        self.placed = False
+        self.settled = False

@@ -1,0 +1,58 @@
+"""What a node does with a batch: write each frame, and say for each what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sanic_ws.core.batch import Batch, Reply, read_close_target, read_everyone_target, read_user_target
+from sanic_ws.core.outcomes import Answer
+
+if TYPE_CHECKING:
+    from sanic_ws.core.hub import Hub
+
+
+def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
+    """Carry a batch out on this node's connections, without waiting for any client.
+
+    Raises:
+        MalformedBatch: a target cannot be read; what stands before it is carried out.
+    """
+    answers = bytearray()
+    reply = Reply(batch.id, node, b"")
+    deliver = hub.deliver
+    for target, frame in zip(batch.targets, batch.frames, strict=True):
+        answer = deliver(target, frame)
+        if answer is Answer.NOT_MINE and target[:1] in {"@", "*", "!"}:
+            answer = _special(hub, reply, len(answers), target, frame)
+        answers.append(answer)
+    reply.answers = bytes(answers)
+    return reply
+
+
+def refuse(batch: Batch, node: str, answer: Answer) -> Reply:
+    """Give every item of a batch the same answer."""
+    return Reply(batch.id, node, bytes([answer]) * len(batch.targets))
+
+
+def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> Answer:
+    if target[0] == "!":
+        return _close(hub, target)
+    if target[0] == "@":
+        user, exclude = read_user_target(target)
+        found = [(conn, int(answer)) for conn, answer in hub.deliver_to_user(user, frame, exclude)]
+        if not found:
+            return Answer.NOT_MINE
+        reply.details[number] = found
+    else:
+        counted = hub.deliver_to_all(frame, read_everyone_target(target))
+        reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
+    return Answer.SEVERAL
+
+
+def _close(hub: Hub, target: str) -> Answer:
+    conn, code, session = read_close_target(target)
+    socket = hub.get(conn)
+    if socket is None or (session is not None and socket.session != session):
+        return Answer.NOT_MINE
+    socket.close(code)
+    return Answer.DELIVERED

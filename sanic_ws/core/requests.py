@@ -1,0 +1,206 @@
+"""What a publisher asks for: `PushRequest`, in Python and as JSON."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from sanic_ws.core import json
+from sanic_ws.core.frames import binary_frame, text_frame
+from sanic_ws.core.identity import Conn, Everyone, Group, User, check_conn, user_from_json
+from sanic_ws.core.messages import MAX_PUSH_ID_CHARS, check_push_type, timestamp
+from sanic_ws.errors import InvalidField, InvalidJSON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+Target = Conn | User | Group | Everyone
+
+DEFAULT_TIMEOUT_S = 2.0
+MAX_TIMEOUT_S = 60.0
+MAX_TARGETS = 1000
+_FIELDS = frozenset(
+    {"to", "type", "data", "raw", "raw_base64", "id", "wait", "timeout_ms", "except", "offline", "ttl_s"}
+)
+_new_id = count(1).__next__
+_ID_PREFIX = secrets.token_hex(8)
+
+
+def new_push_id() -> str:
+    """Return an id that no other push has: random for the process, then counted."""
+    return f"{_ID_PREFIX}-{_new_id():x}"
+
+
+@dataclass(slots=True)
+class PushRequest:
+    """Ask for one push.
+
+    Args:
+        to: a `Conn`, a `User`, `Everyone`, or several connections or users.
+        type: the application's type of the message, 1 to 128 characters, none of the gateway's own.
+        data: any JSON.
+        raw: in place of type and data: text sent as it is, or bytes sent as a binary frame.
+        id: at most 64 characters; made if left out.
+        wait: ``written``: the receipt says what became of it; ``none``: do not wait.
+        timeout_s: when it ends as ``unknown``, or as ``unavailable`` if it was certainly not sent.
+        exclude: ids of connections that get nothing.
+    """
+
+    to: Target | Sequence[Target]
+    type: str | None = None
+    data: Any = None
+    raw: str | bytes | None = None
+    id: str | None = None
+    wait: str = "written"
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    exclude: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.id is None:
+            self.id = new_push_id()
+        elif not isinstance(self.id, str) or not 0 < len(self.id) <= MAX_PUSH_ID_CHARS:
+            raise InvalidField("id", f"must be a string of 1 to {MAX_PUSH_ID_CHARS} characters")
+        if self.wait not in ("written", "none"):
+            raise InvalidField("wait", "must be 'written' or 'none'")
+        if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
+            raise InvalidField("timeout_ms", f"must be more than 0 and at most {MAX_TIMEOUT_S * 1000:.0f}")
+        if isinstance(self.exclude, str):
+            raise InvalidField("except", "must be a list of connection ids")
+        if (self.type is None) == (self.raw is None):
+            raise InvalidField("type", "is required, or else raw or raw_base64")
+        if self.type is not None:
+            check_push_type(self.type)
+
+    @property
+    def targets(self) -> Sequence[Conn | User | Everyone]:
+        """What it is for, as a list.
+
+        Raises:
+            InvalidField: it is for nothing, for too much, or for what is no target.
+        """
+        if isinstance(self.to, Group):
+            raise InvalidField("to.group", "pushing to groups is not in this version")
+        if isinstance(self.to, (Conn, User, Everyone)):
+            return (self.to,)
+        targets = [target for target in self.to if isinstance(target, (Conn, User))]
+        if len(targets) != len(self.to):
+            raise InvalidField("to", "must be a Conn, a User, Everyone(), or several Conns or Users")
+        if not 0 < len(targets) <= MAX_TARGETS:
+            raise InvalidField("to", f"must name 1 to {MAX_TARGETS} targets")
+        return targets
+
+    def frame(self) -> bytes:
+        """Return the WebSocket frame that clients get.
+
+        Raises:
+            InvalidField: the data have no exact JSON form.
+        """
+        if isinstance(self.raw, bytes):
+            return binary_frame(self.raw)
+        try:
+            if self.raw is not None:
+                return text_frame(self.raw.encode())
+            message = {"type": self.type, "data": self.data, "id": self.id, "time": timestamp()}
+            return text_frame(json.dumps(message))
+        except (InvalidJSON, UnicodeEncodeError) as exc:
+            raise InvalidField("data" if self.raw is None else "raw", str(exc)) from None
+
+
+def read_push_request(value: Any) -> PushRequest:
+    """Read a push from its JSON form.
+
+    Raises:
+        InvalidField: something in it breaks the contract; names the field.
+    """
+    if not isinstance(value, dict):
+        raise InvalidField("", "a push must be a JSON object")
+    for name in value:
+        if name not in _FIELDS:
+            raise InvalidField(name, "is not a field of a push")
+    if "to" not in value:
+        raise InvalidField("to", "is required")
+    if value.get("offline", "fail") != "fail":
+        raise InvalidField("offline", "must be 'fail'")
+    raw = _read_raw(value)
+    if raw is not None and ("type" in value or "data" in value):
+        raise InvalidField("raw" if "raw" in value else "raw_base64", "stands in place of type and data")
+    if raw is None:
+        check_push_type(value.get("type"))
+    return PushRequest(
+        _read_to(value["to"]),
+        value.get("type"),
+        value.get("data"),
+        raw,
+        value.get("id"),
+        value.get("wait", "written"),
+        _read_timeout(value.get("timeout_ms")),
+        _read_conns(value.get("except", []), "except"),
+    )
+
+
+def _read_raw(value: dict[str, Any]) -> str | bytes | None:
+    if "raw" in value and "raw_base64" in value:
+        raise InvalidField("raw", "must not stand beside raw_base64")
+    if "raw" in value:
+        if not isinstance(value["raw"], str):
+            raise InvalidField("raw", "must be a string")
+        return str(value["raw"])
+    if "raw_base64" in value:
+        try:
+            return base64.b64decode(value["raw_base64"], validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise InvalidField("raw_base64", "must be base64 (RFC 4648, section 4)") from None
+    return None
+
+
+def _read_timeout(value: Any) -> float:
+    if value is None:
+        return DEFAULT_TIMEOUT_S
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidField("timeout_ms", "must be an integer")
+    return value / 1000
+
+
+def _read_conns(value: Any, field: str) -> list[str]:
+    if not isinstance(value, list):
+        raise InvalidField(field, "must be a list of connection ids")
+    return [check_conn(conn, f"{field}[{number}]") for number, conn in enumerate(value)]
+
+
+def _read_to(value: Any) -> Target | list[Target]:
+    if not isinstance(value, dict) or len(value) != 1:
+        raise InvalidField("to", f"must be an object with one of {', '.join(_TARGETS)}")
+    ((kind, target),) = value.items()
+    read = _TARGETS.get(kind)
+    if read is None:
+        raise InvalidField(f"to.{kind}", f"is not a target; use one of {', '.join(_TARGETS)}")
+    return read(target)
+
+
+def _read_many(read: Callable[[Any, str], Target], value: Any, field: str) -> list[Target]:
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_TARGETS:
+        raise InvalidField(field, f"must be a list of 1 to {MAX_TARGETS}")
+    return [read(one, f"{field}[{number}]") for number, one in enumerate(value)]
+
+
+def _read_conn(value: Any, field: str) -> Target:
+    return Conn(check_conn(value, field))
+
+
+def _read_all(value: Any) -> Target:
+    if value is not True:
+        raise InvalidField("to.all", "must be true")
+    return Everyone()
+
+
+_TARGETS: dict[str, Callable[[Any], Target | list[Target]]] = {
+    "conn": lambda value: _read_conn(value, "to.conn"),
+    "conns": lambda value: _read_many(_read_conn, value, "to.conns"),
+    "user": lambda value: user_from_json(value, "to.user"),
+    "users": lambda value: _read_many(user_from_json, value, "to.users"),
+    "all": _read_all,
+}

@@ -1,0 +1,217 @@
+"""The dispatcher: an asyncio shell around the router.
+
+It looks owners up, hands batches to the broker, feeds the answers back and ends what is past its
+deadline. One look-up is under way at a time; what comes meanwhile goes into the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sanic_ws.core.batch import Batch, decode_reply, encode_batch
+from sanic_ws.core.flights import Flight, Forget, Probe
+from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.routing import Router
+from sanic_ws.errors import (
+    BrokerLost,
+    BrokerUnavailable,
+    MalformedBatch,
+    QueueFull,
+    RegistryUnavailable,
+    Unroutable,
+)
+from sanic_ws.registry import Release
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
+    from sanic_ws.broker import Broker
+    from sanic_ws.core.flights import Action, LookUp
+    from sanic_ws.core.hub import Hub
+    from sanic_ws.core.push import Push
+    from sanic_ws.registry import Directory
+
+TICK_S = 0.05
+
+log = logging.getLogger("sanic_ws.dispatch")
+
+
+class Dispatcher:
+    """Send pushes on their way.
+
+    Args:
+        directory: who owns what.
+        broker: opened by the owner of this dispatcher, with `on_reply`.
+        node_id: the node that this dispatcher is part of, if any.
+        hub: that node's connections.
+    """
+
+    def __init__(
+        self, directory: Directory, broker: Broker, node_id: str | None = None, hub: Hub | None = None
+    ) -> None:
+        self._directory = directory
+        self._broker = broker
+        self._router = Router(node_id, hub)
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking_up = False
+        self._scheduled = False
+        self._ticking = False
+        self.closed = False
+
+    @property
+    def open_items(self) -> int:
+        """How many deliveries are under way."""
+        return self._router.open_items
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many deliveries took which route and had which outcome, since the start."""
+        return {
+            "routes": {str(route): number for route, number in self._router.routes.items()},
+            "outcomes": {str(outcome): number for outcome, number in self._router.outcomes.items()},
+        }
+
+    def submit(self, push: Push) -> None:
+        """Send a push on its way; its ``done`` is called when it has its receipt."""
+        self._router.submit(push, monotonic())
+        self._schedule()
+
+    def on_reply(self, body: bytes) -> None:
+        """Take in a reply from the broker."""
+        try:
+            reply = decode_reply(body)
+        except MalformedBatch as exc:
+            log.warning("reply refused: %s", exc)
+            return
+        self._router.replied(reply, monotonic())
+        self._advance()
+
+    async def close(self) -> None:
+        """Stop; what is open stays without a receipt."""
+        self.closed = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # What is to be done next
+
+    def _schedule(self) -> None:
+        """Advance once all that happens in this turn of the event loop has been submitted."""
+        if not self._scheduled and self._router.open_items:
+            self._scheduled = True
+            self._loop.call_soon(self._advance)
+
+    def _advance(self) -> None:
+        self._scheduled = False
+        if self.closed:
+            return
+        if not self._looking_up:
+            look_up = self._router.take_look_up()
+            if look_up is not None:
+                self._looking_up = True
+                self._start(self._look_up(look_up))
+        for action in self._router.take_actions():
+            self._start(self._carry_out(action))
+        if not self._ticking and self._router.open_items:
+            self._ticking = True
+            self._loop.call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        self._ticking = False
+        self._router.expire(monotonic())
+        self._advance()
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Doing it
+
+    async def _look_up(self, look_up: LookUp) -> None:
+        owners = users = nodes = None
+        try:
+            owners, users = await self._directory.look_up(look_up.conns, look_up.users)
+            if look_up.nodes:
+                nodes = await self._directory.live_nodes()
+        except RegistryUnavailable as exc:
+            log.warning("look-up failed: %s", exc)
+        finally:
+            self._looking_up = False
+        self._router.looked_up(look_up, owners, users, nodes, monotonic())
+        self._advance()
+
+    async def _carry_out(self, action: Action) -> None:
+        match action:
+            case Flight(node=None):
+                await self._seek(action)
+            case Flight():
+                await self._fly(action)
+            case Probe():
+                await self._probe(action)
+            case Forget():
+                await self._forget(action)
+        self._advance()
+
+    async def _fly(self, flight: Flight) -> None:
+        assert flight.node is not None
+        body, ttl_ms = self._encode(flight)
+        try:
+            await self._broker.send(flight.node, body, ttl_ms)
+        except Unroutable:
+            self._router.returned(flight, monotonic())
+        except QueueFull:
+            self._router.failed(flight, Outcome.OVERLOADED, monotonic())
+        except BrokerUnavailable:
+            self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
+        except BrokerLost as exc:
+            log.warning("batch lost: %s", exc)
+            self._router.failed(flight, Outcome.UNKNOWN, monotonic())
+
+    async def _seek(self, flight: Flight) -> None:
+        try:
+            nodes = await self._directory.live_nodes()
+        except RegistryUnavailable as exc:
+            log.warning("live nodes not known: %s", exc)
+            nodes = None
+        self._router.expect(flight, nodes)
+        body, ttl_ms = self._encode(flight)
+        try:
+            await self._broker.broadcast(body, ttl_ms)
+        except Unroutable:
+            self._router.nobody_heard(flight, monotonic())
+        except QueueFull:
+            log.warning("fallback refused by a full queue")
+        except BrokerUnavailable:
+            self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
+        except BrokerLost as exc:
+            log.warning("fallback lost: %s", exc)
+            self._router.failed(flight, Outcome.UNKNOWN, monotonic())
+
+    def _encode(self, flight: Flight) -> tuple[bytes, int]:
+        last = max(item.push.deadline for item in flight.items)
+        ttl_ms = max(1, int((last - monotonic()) * 1000))
+        frames = [item.push.frame for item in flight.items]
+        seek = flight.node is None
+        return encode_batch(Batch(flight.id, time.time(), ttl_ms, flight.targets(), frames, seek)), ttl_ms
+
+    async def _probe(self, probe: Probe) -> None:
+        body = encode_batch(Batch(0, time.time(), 1000, [], []))
+        try:
+            await self._broker.send(probe.node, body, 1000)
+        except Unroutable:
+            self._router.probe_returned(probe, monotonic())
+        except (QueueFull, BrokerUnavailable, BrokerLost):
+            log.debug("node %s could not be probed", probe.node)
+
+    async def _forget(self, forget: Forget) -> None:
+        try:
+            await self._directory.release([Release(forget.conn, forget.owner, forget.user)])
+        except RegistryUnavailable:
+            log.debug("stale entry of %s stays", forget.owner.node)

@@ -1,0 +1,86 @@
+"""The exceptions of sanic_ws.
+
+::
+
+    SanicWsError
+    ├── InvalidField            what was given breaks the contract; names the field
+    ├── InvalidJSON             the text is not strict JSON (RFC 8259)
+    ├── MalformedBatch          a message between nodes cannot be read
+    ├── RegistryUnavailable     Redis does not answer in time
+    ├── BrokerError
+    │   ├── BrokerUnavailable   RabbitMQ cannot be reached; certainly not sent
+    │   ├── Unroutable          the node's queue is gone; certainly not sent
+    │   ├── QueueFull           the node's queue refuses more; certainly not sent
+    │   └── BrokerLost          the connection broke before the confirm; may have been sent
+    └── ConnectionRefused       this connection id belongs to somebody else
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BrokerError",
+    "BrokerLost",
+    "BrokerUnavailable",
+    "ConnectionRefused",
+    "InvalidField",
+    "InvalidJSON",
+    "MalformedBatch",
+    "QueueFull",
+    "RegistryUnavailable",
+    "SanicWsError",
+    "Unroutable",
+]
+
+
+class SanicWsError(Exception):
+    """Base of every exception that sanic_ws raises."""
+
+
+class InvalidField(SanicWsError):  # noqa: N818 - reads better where it is raised
+    """Report a value that breaks the contract.
+
+    Args:
+        field: dotted path of the value, such as ``to.user.userId``.
+        reason: what is wrong with it, for people.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class InvalidJSON(SanicWsError):  # noqa: N818
+    """Report text that is not strict JSON (RFC 8259)."""
+
+
+class MalformedBatch(SanicWsError):  # noqa: N818
+    """Report a message between nodes that cannot be read."""
+
+
+class RegistryUnavailable(SanicWsError):  # noqa: N818
+    """Report that the registry did not answer in time."""
+
+
+class BrokerError(SanicWsError):
+    """Base of what can go wrong while a batch is handed to the broker."""
+
+
+class BrokerUnavailable(BrokerError):  # noqa: N818
+    """Report that the broker cannot be reached; the batch was certainly not sent."""
+
+
+class Unroutable(BrokerError):  # noqa: N818
+    """Report that the node's queue is gone; the batch was certainly not sent."""
+
+
+class QueueFull(BrokerError):  # noqa: N818
+    """Report that the node's queue refuses more; the batch was certainly not sent."""
+
+
+class BrokerLost(BrokerError):  # noqa: N818
+    """Report that the connection broke before the confirm; the batch may have been sent."""
+
+
+class ConnectionRefused(SanicWsError):  # noqa: N818
+    """Report a connection id that is bound to another identity."""

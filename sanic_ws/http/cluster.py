@@ -1,0 +1,141 @@
+"""What is where: connections, users, nodes, and this node's counters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from sanic import Blueprint, HTTPResponse, Request
+from sanic.exceptions import NotFound
+
+from sanic_ws.core.closing import CloseCode
+from sanic_ws.core.identity import User, check_conn
+from sanic_ws.core.outcomes import Outcome
+from sanic_ws.errors import InvalidField
+from sanic_ws.http.auth import scope
+from sanic_ws.http.errors import answer
+from sanic_ws.publishing.sending import close_connection
+
+if TYPE_CHECKING:
+    from sanic_ws.node import Node
+    from sanic_ws.registry import Info
+
+blueprint = Blueprint("cluster", url_prefix="/api/v1")
+
+_USER_FIELDS = ("userId", "tenantId", "bankId", "fromType")
+
+
+@blueprint.get("/connections/<conn:str>")
+@scope("read")
+async def get_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
+    """Say where a connection is, whose, and since when."""
+    node = _node(request)
+    check_conn(conn)
+    (info,) = await node.registry.describe([conn])
+    live = set(await node.registry.live_nodes())
+    if info is None or info.owner is None or info.owner.node not in live:
+        raise NotFound("no node has this connection")
+    return answer(_connection(conn, info))
+
+
+@blueprint.delete("/connections/<conn:str>")
+@scope("admin")
+async def delete_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
+    """Close a connection with 4403, wherever it is."""
+    check_conn(conn)
+    receipt = await close_connection(_node(request).dispatcher, conn, CloseCode.KICKED)
+    if receipt.outcome is Outcome.OFFLINE:
+        raise NotFound("no node has this connection")
+    if receipt.outcome is not Outcome.DELIVERED:
+        status = 503 if receipt.outcome is Outcome.UNAVAILABLE else 504
+        return answer({"error": {"code": receipt.outcome, "message": "the owner did not answer"}}, status)
+    return answer({"conn": conn, "closed": True, "node": receipt.deliveries[0].node})
+
+
+@blueprint.get("/users")
+@scope("read")
+async def get_user(request: Request[Any, Any]) -> HTTPResponse:
+    """List a user's connections."""
+    user = _read_user(request)
+    node = _node(request)
+    _, (found,) = await node.registry.look_up([], [user.key])
+    kind = user.from_type
+    conns = [c.conn for c in found if kind is None or c.from_type == kind]
+    infos = await node.registry.describe(conns) if conns else []
+    live = set(await node.registry.live_nodes())
+    connections = [
+        _connection(conn, info)
+        for conn, info in zip(conns, infos, strict=True)
+        if info is not None and info.owner is not None and info.owner.node in live and _is(info.user, user)
+    ]
+    return answer({"user": user.to_json(), "connections": connections})
+
+
+@blueprint.get("/nodes")
+@scope("read")
+async def get_nodes(request: Request[Any, Any]) -> HTTPResponse:
+    """List the live nodes as the registry sees them."""
+    node = _node(request)
+    nodes = [
+        {
+            "node": info.id,
+            "name": info.name,
+            "connections": info.connections,
+            "started": info.started,
+            "state": info.state,
+            "version": info.version,
+            "self": info.id == node.id,
+        }
+        for info in await node.registry.nodes()
+    ]
+    return answer({"nodes": sorted(nodes, key=lambda entry: str(entry["node"]))})
+
+
+@blueprint.get("/stats")
+@scope("read")
+async def get_stats(request: Request[Any, Any]) -> HTTPResponse:
+    """Give this node's counters."""
+    node = _node(request)
+    return answer(
+        {
+            "node": node.id,
+            "state": node.info.state,
+            "ready": node.ready,
+            "started": node.started,
+            "connections": len(node.hub),
+            "batches": node.batches,
+            "open_deliveries": node.dispatcher.open_items,
+            "reasserted": node.membership.reasserted,
+            **node.dispatcher.counts,
+        }
+    )
+
+
+def _read_user(request: Request[Any, Any]) -> User:
+    given = request.get_args(keep_blank_values=True)
+    for name in given:
+        if name not in _USER_FIELDS:
+            raise InvalidField(name, "is not part of a user")
+    user_id, *rest = (given.get(name) for name in _USER_FIELDS)
+    return User(user_id or "", *rest)
+
+
+def _is(bound: User | None, user: User) -> bool:
+    return bound is not None and bound.key == user.key
+
+
+def _connection(conn: str, info: Info) -> dict[str, Any]:
+    assert info.owner is not None
+    since = datetime.fromtimestamp(info.generation / 1e6, UTC).isoformat(timespec="milliseconds")
+    return {
+        "conn": conn,
+        "node": info.owner.node,
+        "session": f"{info.owner.node}.{info.owner.session}",
+        "user": None if info.user is None else info.user.to_json(),
+        "since": since.replace("+00:00", "Z"),
+    }
+
+
+def _node(request: Request[Any, Any]) -> Node:
+    node: Node = request.app.ctx.node
+    return node

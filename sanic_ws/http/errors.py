@@ -1,0 +1,77 @@
+"""Errors as the contract writes them: ``{"error": {"code", "message", "field"?}}``."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sanic import HTTPResponse, Request, Sanic, raw
+from sanic.exceptions import SanicException
+from sanic.handlers import ErrorHandler
+
+from sanic_ws.core import json
+from sanic_ws.errors import InvalidField, InvalidJSON, RegistryUnavailable
+from sanic_ws.websocket.handshake import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+log = logging.getLogger("sanic_ws.http")
+
+_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "too_large",
+    417: "expectation_failed",
+    429: "too_many_requests",
+    503: "unavailable",
+}
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HTTPResponse:
+    """Answer with JSON."""
+    return raw(json.dumps(value), status, dict(headers or {}), content_type="application/json")
+
+
+def error(
+    status: int, code: str, message: str, field: str | None = None, headers: Mapping[str, str] | None = None
+) -> HTTPResponse:
+    """Answer with an error."""
+    body = {"code": code, "message": message}
+    if field:
+        body["field"] = field
+    return answer({"error": body}, status, headers)
+
+
+class Errors(ErrorHandler):
+    """Turn every exception into an error in JSON; only a fault of ours is logged with its trace."""
+
+    def default(self, request: Request[Any, Any], exception: Exception) -> HTTPResponse:
+        """Answer for an exception."""
+        match exception:
+            case Refused():
+                return error(exception.status, exception.code, str(exception), exception.field)
+            case InvalidField():
+                return error(400, "invalid_field", str(exception), exception.field)
+            case InvalidJSON():
+                return error(400, "invalid_json", f"not JSON: {exception}")
+            case RegistryUnavailable():
+                return error(503, "unavailable", "the registry does not answer")
+            case SanicException() if exception.status_code in _CODES:
+                status = exception.status_code
+                return error(status, _CODES[status], _plain(exception), headers=exception.headers)
+        log.error("%s %s failed", request.method, request.path, exc_info=exception)
+        return error(500, "internal_error", "something went wrong here; it was logged")
+
+
+def _plain(exception: SanicException) -> str:
+    return str(exception).splitlines()[0] if str(exception) else _CODES[exception.status_code]
+
+
+def install(app: Sanic[Any, Any]) -> None:
+    """Have an application answer this way."""
+    app.error_handler = Errors()

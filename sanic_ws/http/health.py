@@ -1,0 +1,32 @@
+"""``/livez`` and ``/readyz``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from sanic_ws.http.errors import answer
+
+if TYPE_CHECKING:
+    from sanic_ws.node import Node
+
+blueprint = Blueprint("health")
+
+
+@blueprint.get("/livez")
+async def livez(_: Request[Any, Any]) -> HTTPResponse:
+    """Say that this process answers; never depends on Redis or RabbitMQ."""
+    return answer({"live": True})
+
+
+@blueprint.get("/readyz")
+async def readyz(request: Request[Any, Any]) -> HTTPResponse:
+    """Say whether registry and queue are up and the node does not leave."""
+    node: Node = request.app.ctx.node
+    checks = {
+        "registry": node.registered,
+        "broker": node.broker.connected,
+        "draining": node.draining,
+    }
+    return answer({"ready": node.ready, "node": node.id, **checks}, 200 if node.ready else 503)

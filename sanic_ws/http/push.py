@@ -1,0 +1,88 @@
+"""``POST /api/v1/push`` and ``/api/v1/push/batch``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sanic import Blueprint, HTTPResponse, Request
+
+from sanic_ws.core import json
+from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.requests import PushRequest, read_push_request
+from sanic_ws.errors import InvalidField, InvalidJSON
+from sanic_ws.http.auth import scope
+from sanic_ws.http.errors import answer
+from sanic_ws.publishing.sending import push_all
+
+if TYPE_CHECKING:
+    from sanic_ws.dispatch import Dispatcher
+
+MAX_BATCH = 1000
+
+blueprint = Blueprint("push", url_prefix="/api/v1/push")
+
+_STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
+
+
+@blueprint.post("/")
+@scope("push")
+async def push(request: Request[Any, Any]) -> HTTPResponse:
+    """Push one message and answer with its receipt."""
+    asked = _checked(json.loads(request.body), "")
+    (receipt,) = await push_all(_dispatcher(request), [asked])
+    status = 202 if asked.wait == "none" else _STATUS.get(receipt.outcome, 200)
+    return answer(receipt.to_json(), status)
+
+
+@blueprint.post("/batch")
+@scope("push")
+async def batch(request: Request[Any, Any]) -> HTTPResponse:
+    """Push up to 1,000 messages, as ``{"pushes": […]}`` or NDJSON; answer with the receipts in order."""
+    values = _read_batch(request.body, request.headers.get("content-type", ""))
+    if len(values) > MAX_BATCH:
+        raise InvalidField("pushes", f"must be at most {MAX_BATCH}")
+    asked = [_checked(value, f"pushes[{number}]") for number, value in enumerate(values)]
+    receipts = await push_all(_dispatcher(request), asked)
+    return answer({"receipts": [receipt.to_json() for receipt in receipts]})
+
+
+def _read_batch(body: bytes, content_type: str) -> list[Any]:
+    if "ndjson" in content_type or "jsonl" in content_type:
+        return _read_lines(body)
+    try:
+        value = json.loads(body)
+    except InvalidJSON:
+        lines = body.strip().splitlines()
+        if len(lines) > 1:
+            return _read_lines(body)
+        raise
+    if isinstance(value, dict) and "pushes" not in value and "to" in value:
+        return [value]
+    if not isinstance(value, dict) or not isinstance(value.get("pushes"), list):
+        raise InvalidField("pushes", "must be a list")
+    return list(value["pushes"])
+
+
+def _read_lines(body: bytes) -> list[Any]:
+    values = []
+    for number, line in enumerate(body.splitlines()):
+        if line.strip():
+            try:
+                values.append(json.loads(line))
+            except InvalidJSON as exc:
+                raise InvalidField(f"pushes[{number}]", f"not JSON: {exc}") from None
+    return values
+
+
+def _checked(value: Any, where: str) -> PushRequest:
+    try:
+        asked = read_push_request(value)
+        asked.targets  # noqa: B018 - checks them
+    except InvalidField as exc:
+        raise InvalidField(".".join(part for part in (where, exc.field) if part), exc.reason) from None
+    return asked
+
+
+def _dispatcher(request: Request[Any, Any]) -> Dispatcher:
+    dispatcher: Dispatcher = request.app.ctx.node.dispatcher
+    return dispatcher

@@ -1,0 +1,61 @@
+"""``GET /ws``: where clients connect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sanic import Blueprint, Request
+
+from sanic_ws.core.closing import CloseCode
+from sanic_ws.websocket.connection import Connection
+from sanic_ws.websocket.handshake import Refused, accept, hand_over, read_sign
+
+if TYPE_CHECKING:
+    from sanic_ws.node import Node
+    from sanic_ws.websocket.clients import Clients
+
+blueprint = Blueprint("sockets")
+
+
+async def connect(request: Request[Any, Any]) -> None:
+    """Take a client in: check, register, then open its socket with ``connected`` as the first frame."""
+    node: Node = request.app.ctx.node
+    clients: Clients = request.app.ctx.clients
+    settings = node.settings
+    protocol, greeting = accept(request, settings.max_message_bytes, settings.allowed_origins)
+    sign = read_sign(request)
+    if node.draining:
+        raise Refused(503, "draining", "this node is leaving; connect to another")
+    connection = Connection(
+        sign, node.new_session(), protocol, clients.conversation, settings.max_queue_bytes
+    )
+    if len(node.hub) >= settings.max_connections:
+        hand_over(request, connection, greeting)
+        connection.close(CloseCode.TOO_MANY, "this node is full")
+        return
+    clients.keep_alive.add(connection)
+    try:
+        await node.membership.join(connection)
+        if connection.left:
+            raise Refused(409, "replaced", "a newer connection has this id")  # noqa: TRY301
+    except BaseException:
+        connection.abort()
+        clients.keep_alive.discard(connection)
+        raise
+    hand_over(request, connection, greeting + clients.conversation.welcome(connection))
+
+
+async def echo(request: Request[Any, Any]) -> None:
+    """Take in a client of the echo endpoint."""
+    clients: Clients = request.app.ctx.clients
+    settings = request.app.ctx.node.settings
+    protocol, greeting = accept(request, settings.max_message_bytes, settings.allowed_origins)
+    connection = Connection("", "", protocol, clients.echo, settings.max_queue_bytes)
+    clients.keep_alive.add(connection)
+    hand_over(request, connection, greeting)
+
+
+# Sanic expects no response from these.
+connect.is_websocket = True  # type: ignore[attr-defined]
+echo.is_websocket = True  # type: ignore[attr-defined]
+blueprint.add_route(connect, "/ws", methods=["GET"], name="ws")

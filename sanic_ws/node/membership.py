@@ -1,0 +1,160 @@
+"""Membership: which connections the registry believes to be here, and that it is true."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from sanic_ws.core.batch import Batch, close_target, encode_batch
+from sanic_ws.core.closing import CloseCode
+from sanic_ws.core.flights import Owner
+from sanic_ws.dispatch import Rounds
+from sanic_ws.errors import BrokerError, RegistryUnavailable
+from sanic_ws.registry import Claim, Claimed, Release
+from sanic_ws.registry.port import ENTRY_S
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sanic_ws.broker import Broker
+    from sanic_ws.core.hub import Hub, Socket
+    from sanic_ws.core.identity import User
+    from sanic_ws.registry import Registry
+
+log = logging.getLogger("sanic_ws.node")
+
+
+class Membership:
+    """Register this node's connections, keep them registered, and take them out again.
+
+    Args:
+        node_id: this node.
+        hub: its connections; one that joins is in the hub before it is in the registry, so that a push
+            that follows the registry never misses it.
+        registry: where they are registered.
+        broker: tells another node that one of its connections has moved here.
+    """
+
+    def __init__(self, node_id: str, hub: Hub, registry: Registry, broker: Broker) -> None:
+        self._node_id = node_id
+        self._hub = hub
+        self._registry = registry
+        self._broker = broker
+        self._claims: Rounds[Claim, Claimed] = Rounds(registry.claim)
+        self._releases: Rounds[Release, None] = Rounds(self._release)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._next_sweep: list[Socket] = []
+        self.reasserted = 0
+
+    async def join(self, socket: Socket) -> None:
+        """Register a new connection as the newest session of its id, and take its binding over.
+
+        With the registry out of reach the connection is taken in all the same, and asserted later.
+        """
+        replaced = self._hub.add(socket)
+        try:
+            claimed = await self._claims.add(self._claim(socket))
+        except RegistryUnavailable as exc:
+            log.warning("connection taken in unregistered: %s", exc)
+        else:
+            self._take(socket, claimed)
+        if replaced is not None:
+            replaced.close(CloseCode.REPLACED)
+
+    async def bind(self, socket: Socket, user: User) -> None:
+        """Bind a connection to a user, in the hub at once and in the registry before this returns."""
+        before = socket.user
+        self._hub.bind(socket, user)
+        if before is not None and before.key != user.key:
+            self._let_go(Release(socket.conn, self._owner(socket), before, conn_too=False))
+        await self.assert_again(socket)
+
+    async def assert_again(self, socket: Socket) -> None:
+        """Tell the registry once more that a connection is here."""
+        try:
+            claimed = await self._claims.add(self._claim(socket))
+        except RegistryUnavailable as exc:
+            log.warning("connection not asserted: %s", exc)
+            return
+        self._take(socket, claimed)
+
+    def leave(self, socket: Socket) -> None:
+        """Take a connection out; nothing happens to an id that a newer session has."""
+        if self._hub.remove(socket):
+            self._let_go(Release(socket.conn, self._owner(socket), socket.user))
+
+    async def assert_all(self) -> None:
+        """Tell the registry of every connection here, as after it was emptied."""
+        sockets = list(self._hub)
+        log.info("asserting %d connections", len(sockets))
+        await asyncio.gather(*(self.assert_again(socket) for socket in sockets))
+
+    async def sweep(self, elapsed_s: float) -> None:
+        """Assert the next few connections, so that in a third of an entry's life all have had their turn."""
+        if not self._next_sweep:
+            self._next_sweep = list(self._hub)
+        share = max(1, int(len(self._hub) * elapsed_s * 3 / ENTRY_S) + 1)
+        sockets = list(islice(self._next_sweep, share))
+        del self._next_sweep[:share]
+        unclaimed = [socket for socket in self._hub if not socket.generation]
+        here = [socket for socket in sockets if self._hub.get(socket.conn) is socket]
+        await asyncio.gather(*(self.assert_again(socket) for socket in (*unclaimed, *here)))
+
+    async def close(self) -> None:
+        """Wait until what has left is out of the registry."""
+        await self._claims.join()
+        await self._releases.join()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+
+    def _claim(self, socket: Socket) -> Claim:
+        return Claim(socket.conn, self._owner(socket), socket.generation, socket.user)
+
+    def _owner(self, socket: Socket) -> Owner:
+        return Owner(self._node_id, socket.session)
+
+    def _take(self, socket: Socket, claimed: Claimed) -> None:
+        """Take in what the registry says of a connection here."""
+        if not claimed.accepted:
+            socket.close(CloseCode.REPLACED)
+            return
+        self.reasserted += claimed.missing
+        socket.generation = claimed.generation
+        if self._hub.get(socket.conn) is not socket:
+            # It left while the claim was under way: the release was too early to find it.
+            self._let_go(Release(socket.conn, self._owner(socket), socket.user or claimed.user))
+            return
+        if socket.user is None and claimed.user is not None:
+            self._hub.bind(socket, claimed.user)
+        if claimed.before is not None and claimed.before.node != self._node_id:
+            self._start_telling(socket.conn, claimed.before)
+
+    def _start_telling(self, conn: str, owner: Owner) -> None:
+        task = asyncio.create_task(self._tell_replaced(conn, owner))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell_replaced(self, conn: str, owner: Owner) -> None:
+        target = close_target(conn, CloseCode.REPLACED, owner.session)
+        try:
+            await self._broker.send(
+                owner.node, encode_batch(Batch(0, time.time(), 5000, [target], [b""])), 5000
+            )
+        except BrokerError as exc:
+            log.debug("node %s was not told that a connection moved: %s", owner.node, type(exc).__name__)
+
+    def _let_go(self, release: Release) -> None:
+        self._releases.add(release).add_done_callback(_note_failure)
+
+    async def _release(self, releases: Sequence[Release]) -> list[None]:
+        await self._registry.release(releases)
+        return [None] * len(releases)
+
+
+def _note_failure(future: asyncio.Future[None]) -> None:
+    if not future.cancelled() and (exc := future.exception()) is not None:
+        # Harmless: a push that meets the stale entry finds out, and removes it.
+        log.warning("connection not released: %s", exc)

@@ -1,0 +1,106 @@
+"""The publisher for asyncio."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from sanic_ws.backends import make_broker, make_registry
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
+from sanic_ws.dispatch import Dispatcher
+from sanic_ws.errors import InvalidField
+from sanic_ws.publishing.sending import push_all
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from sanic_ws.core.outcomes import Receipt
+
+CONNECT_TIMEOUT_S = 5.0
+
+log = logging.getLogger("sanic_ws.publishing")
+
+
+class Publisher:
+    """Push to clients from a back end, straight to the node that holds each connection.
+
+    It looks the owner up in Redis and publishes to the owner's queue: no gateway node in between. Use it
+    as an asynchronous context manager, one for a process; any number of tasks may push at once, and
+    what they push at the same time travels together. Pushes to one connection arrive in the order in
+    which they were made.
+
+    Args:
+        redis_url: of the gateway's registry; ``SANIC_WS_REDIS_URL`` by default.
+        amqp_url: of the gateway's broker; ``SANIC_WS_AMQP_URL`` by default.
+        prefix: the gateway's; ``SANIC_WS_PREFIX`` or ``sanic_ws`` by default.
+
+    Raises:
+        InvalidField: a URL is missing or of an unknown kind.
+    """
+
+    def __init__(
+        self, redis_url: str | None = None, amqp_url: str | None = None, prefix: str | None = None
+    ) -> None:
+        self._redis_url = redis_url or _from_environment("redis_url")
+        self._amqp_url = amqp_url or _from_environment("amqp_url")
+        self._prefix = prefix or os.environ.get("SANIC_WS_PREFIX") or "sanic_ws"
+        self._dispatcher: Dispatcher | None = None
+
+    async def __aenter__(self) -> Self:
+        self._registry = make_registry(self._redis_url, self._prefix)
+        self._broker = make_broker(self._amqp_url, self._prefix)
+        self._dispatcher = Dispatcher(self._registry, self._broker)
+        await self._broker.open(self._dispatcher.on_reply)
+        if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
+            log.warning("no broker yet: pushes are 'unavailable' until there is one")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._dispatcher is not None:
+            await self._dispatcher.close()
+            await self._broker.close()
+            await self._registry.close()
+            self._dispatcher = None
+
+    async def push(
+        self,
+        to: Target | Sequence[Target],
+        type: str | None = None,  # noqa: A002 - the contract's name
+        data: Any = None,
+        *,
+        raw: str | bytes | None = None,
+        id: str | None = None,  # noqa: A002
+        wait: str = "written",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        exclude: Collection[str] = (),
+    ) -> Receipt:
+        """Push one message; see `PushRequest` for the arguments.
+
+        What goes wrong on the way is an outcome of the receipt, not an exception.
+
+        Raises:
+            InvalidField: an argument breaks the contract; nothing was sent.
+        """
+        (receipt,) = await self.push_many([PushRequest(to, type, data, raw, id, wait, timeout_s, exclude)])
+        return receipt
+
+    async def push_many(self, requests: Sequence[PushRequest]) -> list[Receipt]:
+        """Push many messages with one call; the receipts come in the same order.
+
+        Raises:
+            InvalidField: a request breaks the contract; nothing was sent.
+        """
+        if self._dispatcher is None:
+            raise RuntimeError(
+                "use the publisher as a context manager: async with Publisher(...) as publisher"
+            )
+        return await push_all(self._dispatcher, requests)
+
+
+def _from_environment(name: str) -> str:
+    variable = f"SANIC_WS_{name.upper()}"
+    try:
+        return os.environ[variable]
+    except KeyError:
+        raise InvalidField(name, f"is required, or else the environment variable {variable}") from None

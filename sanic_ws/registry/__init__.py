@@ -1,0 +1,7 @@
+"""The registry: which node owns which connection, and which connections a user has."""
+
+from __future__ import annotations
+
+from sanic_ws.registry.port import Claim, Claimed, Directory, Info, NodeInfo, Registry, Release
+
+__all__ = ["Claim", "Claimed", "Directory", "Info", "NodeInfo", "Registry", "Release"]

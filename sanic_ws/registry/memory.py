@@ -1,0 +1,148 @@
+"""The registry in this process's own memory: for one process, with the same rules as the one in Redis."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sanic_ws.core.flights import Owner, UserConnection
+from sanic_ws.registry.port import BINDING_S, USER_CONNECTIONS, Claim, Claimed, Info, NodeInfo, Release
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sanic_ws.core.identity import User
+
+
+@dataclass(slots=True)
+class _Entry:
+    owner: Owner | None
+    generation: int
+    user: User | None
+    unbound_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Store:
+    """Hold what all registries of one URL share."""
+
+    conns: dict[str, _Entry] = field(default_factory=dict)
+    users: dict[str, dict[str, tuple[Owner, str | None]]] = field(default_factory=dict)
+    nodes: dict[str, tuple[float, NodeInfo]] = field(default_factory=dict)
+
+
+_stores: dict[tuple[str, str], _Store] = {}
+
+
+class MemoryRegistry:
+    """Keep owners in memory; registries of one URL and prefix share it.
+
+    Args:
+        url: ``memory://`` and a name, if several are wanted.
+        prefix: keeps several gateways apart.
+    """
+
+    def __init__(self, url: str, prefix: str) -> None:
+        self._store = _stores.setdefault((url, prefix), _Store())
+
+    async def look_up(
+        self, conns: Sequence[str], users: Sequence[str]
+    ) -> tuple[list[Owner | None], list[list[UserConnection]]]:
+        """Return each connection's owner and the connections of each user key."""
+        entries = (self._entry(conn) for conn in conns)
+        owners = [None if entry is None else entry.owner for entry in entries]
+        found = (self._store.users.get(user, {}) for user in users)
+        return owners, [
+            [UserConnection(conn, owner, kind) for conn, (owner, kind) in conns.items()] for conns in found
+        ]
+
+    async def live_nodes(self) -> list[str]:
+        """Return the ids of the nodes whose lease runs."""
+        return [info.id for info in await self.nodes()]
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Register connections or assert them again: the newest session of an id wins."""
+        return [self._claim(claim) for claim in claims]
+
+    def _claim(self, claim: Claim) -> Claimed:
+        had = self._entry(claim.conn) or _Entry(None, 0, None)
+        same = had.owner == claim.owner
+        user = claim.user or had.user
+        if not same and 0 < claim.generation < had.generation and had.owner is not None:
+            return Claimed(
+                accepted=False, generation=had.generation, before=had.owner, user=user, missing=False
+            )
+        generation = claim.generation
+        if generation == 0:
+            generation = had.generation if same else max(had.generation + 1, time.time_ns() // 1000)
+        self._store.conns[claim.conn] = _Entry(claim.owner, generation, user)
+        if user is not None:
+            self._enlist(claim, user)
+        return Claimed(
+            accepted=True,
+            generation=generation,
+            before=None if same else had.owner,
+            user=user,
+            missing=not same and claim.generation > 0,
+        )
+
+    def _enlist(self, claim: Claim, user: User) -> None:
+        conns = self._store.users.setdefault(user.key, {})
+        conns.pop(claim.conn, None)
+        while len(conns) >= USER_CONNECTIONS:
+            del conns[next(iter(conns))]
+        conns[claim.conn] = (claim.owner, user.from_type)
+
+    async def release(self, releases: Sequence[Release]) -> None:
+        """Forget connections, by compare-and-delete on the session."""
+        for release in releases:
+            if release.user is not None:
+                self._delist(release, release.user)
+            entry = self._store.conns.get(release.conn)
+            if release.conn_too and entry is not None and entry.owner == release.owner:
+                if entry.user is None:
+                    del self._store.conns[release.conn]
+                else:
+                    entry.owner = None
+                    entry.unbound_at = time.monotonic() + BINDING_S
+
+    def _delist(self, release: Release, user: User) -> None:
+        conns = self._store.users.get(user.key, {})
+        listed = conns.get(release.conn)
+        if listed is not None and listed[0] == release.owner:
+            del conns[release.conn]
+            if not conns:
+                del self._store.users[user.key]
+
+    async def heartbeat(self, info: NodeInfo, lease_s: float) -> bool:
+        """Renew the node's lease; return whether the registry had it."""
+        had = info.id in self._store.nodes
+        self._store.nodes[info.id] = (time.monotonic() + lease_s, info)
+        return had
+
+    async def withdraw(self, node: str) -> None:
+        """End the node's lease."""
+        self._store.nodes.pop(node, None)
+
+    async def describe(self, conns: Sequence[str]) -> list[Info | None]:
+        """Return what is known of connections, owned or only bound."""
+        entries = (self._entry(conn) for conn in conns)
+        return [
+            None if entry is None else Info(entry.owner, entry.user, entry.generation) for entry in entries
+        ]
+
+    async def nodes(self) -> list[NodeInfo]:
+        """Return what the live nodes are and hold."""
+        now = time.monotonic()
+        return [info for expiry, info in self._store.nodes.values() if expiry > now]
+
+    async def close(self) -> None:
+        """Let go of nothing: the memory stays for others of the same URL."""
+
+    def _entry(self, conn: str) -> _Entry | None:
+        entry = self._store.conns.get(conn)
+        if entry is not None and entry.owner is None and entry.unbound_at <= time.monotonic():
+            del self._store.conns[conn]
+            return None
+        return entry

@@ -1,0 +1,136 @@
+"""What a registry can do.
+
+A publisher needs the `Directory`; a node needs the whole `Registry`. Every call is one round trip for
+all that it is given, and raises `RegistryUnavailable` if the registry does not answer in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sanic_ws.core.flights import Owner, UserConnection
+    from sanic_ws.core.identity import User
+
+BINDING_S = 12 * 3600
+"""How long a connection's id stays bound to its user after the socket is gone."""
+ENTRY_S = 900
+"""How long an entry stays that nobody asserts again; a node asserts its own three times as often."""
+USER_CONNECTIONS = 100
+"""How many connections of one user are kept; the ones not asserted for longest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Say that a connection is here.
+
+    Attributes:
+        conn: its id.
+        owner: the node and the session.
+        generation: what the registry gave when it was first claimed; 0: claim it as the newest.
+        user: who it is bound to as far as the node knows; with None a binding that the registry knows
+            is kept and told.
+    """
+
+    conn: str
+    owner: Owner
+    generation: int = 0
+    user: User | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Answer a claim.
+
+    Attributes:
+        accepted: False if a newer session has the id, which then is `before`.
+        generation: the order of sessions of one id; microseconds since the epoch of the registry's clock
+            at the session's start.
+        before: who had the id, if somebody else.
+        user: who the id is bound to.
+        missing: whether the registry had not known the claim, though it was not a new one.
+    """
+
+    accepted: bool
+    generation: int
+    before: Owner | None
+    user: User | None
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Say that a connection is gone; touches nothing that a newer session has claimed.
+
+    Attributes:
+        user: who it was bound to.
+        conn_too: False leaves the connection and takes it from the user only, as when it is bound to
+            somebody else.
+    """
+
+    conn: str
+    owner: Owner
+    user: User | None
+    conn_too: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """Say where a connection is, whose, and since when (microseconds since the epoch)."""
+
+    owner: Owner | None
+    user: User | None
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """Say what a node is and holds."""
+
+    id: str
+    name: str
+    connections: int
+    started: str
+    state: str
+    """``ready``, ``deaf`` (its queue is away) or ``draining``."""
+    version: str
+
+
+class Directory(Protocol):
+    """Look up owners; what a publisher needs."""
+
+    async def look_up(
+        self, conns: Sequence[str], users: Sequence[str]
+    ) -> tuple[list[Owner | None], list[list[UserConnection]]]:
+        """Return each connection's owner and the connections of each user key."""
+
+    async def live_nodes(self) -> list[str]:
+        """Return the ids of the nodes whose lease runs."""
+
+    async def release(self, releases: Sequence[Release]) -> None:
+        """Forget connections, by compare-and-delete on the session."""
+
+    async def close(self) -> None:
+        """Let go of the connections to the registry."""
+
+
+class Registry(Directory, Protocol):
+    """Keep owners; what a node needs."""
+
+    async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Register connections or assert them again: the newest session of an id wins."""
+
+    async def heartbeat(self, info: NodeInfo, lease_s: float) -> bool:
+        """Renew the node's lease; return whether the registry had it. Its clock counts, not the node's."""
+
+    async def withdraw(self, node: str) -> None:
+        """End the node's lease."""
+
+    async def describe(self, conns: Sequence[str]) -> list[Info | None]:
+        """Return what is known of connections, owned or only bound."""
+
+    async def nodes(self) -> list[NodeInfo]:
+        """Return what the live nodes are and hold."""

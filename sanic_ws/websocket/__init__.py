@@ -1,0 +1,1 @@
+"""The client's side of a node: handshake, connection, messages, keep-alive."""

@@ -1,0 +1,113 @@
+"""What a node and its clients say to each other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from sanic_ws.core.identity import user_from_json
+from sanic_ws.core.messages import BadMessage, error_frame, message_frame, read_client_message
+from sanic_ws.errors import InvalidField
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sanic_ws.core.messages import ClientMessage
+    from sanic_ws.node import Node
+    from sanic_ws.websocket.connection import Connection
+    from sanic_ws.websocket.keepalive import KeepAlive
+
+log = logging.getLogger("sanic_ws.websocket")
+
+
+class Conversation:
+    """Own the clients' connections of a node: answer what they send.
+
+    Args:
+        node: what they are connected to.
+        keep_alive: watches them.
+    """
+
+    def __init__(self, node: Node, keep_alive: KeepAlive) -> None:
+        self._node = node
+        self._keep_alive = keep_alive
+        self._answers: dict[str, Callable[[Connection, ClientMessage], None]] = {
+            "ping": self._pong,
+            "user_info": self._user_info,
+        }
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def welcome(self, connection: Connection) -> bytes:
+        """Open a connection for pushes; return the first frame for its client."""
+        settings = self._node.settings
+        connection.opened = True
+        return message_frame(
+            "connected",
+            {
+                "conn": connection.conn,
+                "node": self._node.id,
+                "session": f"{self._node.id}.{connection.session}",
+                "user": None if connection.user is None else connection.user.to_json(),
+                "heartbeat_s": settings.heartbeat_s,
+                "max_message_bytes": settings.max_message_bytes,
+            },
+        )
+
+    # Owner
+
+    def received(self, connection: Connection, message: str | bytes) -> None:
+        """Answer a message; one that cannot be handled gets an error, and the connection lives."""
+        try:
+            if isinstance(message, bytes):
+                raise BadMessage("binary_not_supported", "send text frames with JSON")  # noqa: TRY301
+            self._handle(connection, read_client_message(message))
+        except BadMessage as exc:
+            connection.write(error_frame(exc))
+        except Exception:
+            log.exception("client message not handled")
+            connection.write(error_frame(BadMessage("internal_error", "the message could not be handled")))
+
+    def leaving(self, connection: Connection) -> None:
+        """Take a connection out of hub and registry."""
+        self._node.membership.leave(connection)
+        self._keep_alive.closing(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._keep_alive.discard(connection)
+
+    def stuck(self, connection: Connection, *, paused: bool) -> None:
+        """Watch how long a client does not read."""
+        self._keep_alive.stuck(connection, paused=paused)
+
+    # Messages
+
+    def _handle(self, connection: Connection, message: ClientMessage) -> None:
+        answer = self._answers.get(message.type)
+        if answer is None:
+            raise BadMessage("unhandled_type", f"nobody handles {message.type!r} here", message.id)
+        answer(connection, message)
+
+    def _pong(self, connection: Connection, message: ClientMessage) -> None:
+        connection.write(message_frame("pong", message.data, message.id))
+
+    def _user_info(self, connection: Connection, message: ClientMessage) -> None:
+        if not self._node.settings.trust_client_identity:
+            reason = "this gateway does not take a client's word for who it is"
+            raise BadMessage("identity_not_trusted", reason, message.id)
+        try:
+            user = user_from_json(message.data, "")
+        except InvalidField as exc:
+            raise BadMessage("invalid_user", str(exc), message.id) from None
+        self._start(self._bind(connection, user, message.id))
+
+    async def _bind(self, connection: Connection, user: Any, message_id: str | None) -> None:
+        await self._node.membership.bind(connection, user)
+        connection.write(message_frame("user_bound", {"user": user.to_json()}, message_id))
+
+    def _start(self, coroutine: Any) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

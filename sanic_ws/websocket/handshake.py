@@ -1,0 +1,108 @@
+"""The opening handshake (RFC 6455, section 4.2) and the hand-over of the socket from Sanic.
+
+Sanic reads the request and would write a refusal. Once accepted, the transport changes its protocol:
+Sanic's own one forgets it, so that the end of Sanic's task for the request does not close it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any, cast
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request as HandshakeRequest
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from sanic_ws.core.identity import check_conn
+from sanic_ws.errors import InvalidField, SanicWsError
+
+if TYPE_CHECKING:
+    from sanic.request import Request
+    from sanic.server import HttpProtocol
+
+    from sanic_ws.websocket.connection import Connection
+
+_SILENT = logging.getLogger("sanic_ws.websocket.protocol")
+_SILENT.setLevel(logging.WARNING)
+SIGN_BYTES = 16
+
+
+class Refused(SanicWsError):  # noqa: N818 - what happened to the handshake
+    """Report a handshake that is answered with an HTTP error.
+
+    Args:
+        status: of the answer.
+        code: snake_case, for programs.
+        message: for people.
+        field: what is wrong, if one thing is.
+    """
+
+    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.field = field
+
+
+def accept(
+    request: Request[Any, Any], max_message_bytes: int, origins: tuple[str, ...]
+) -> tuple[ServerProtocol, bytes]:
+    """Check an upgrade request; return the protocol and the answer's bytes.
+
+    Raises:
+        Refused: it is no valid upgrade (400), or comes from a page elsewhere (403).
+    """
+    if request.headers.get("upgrade", "").lower() != "websocket":
+        raise Refused(400, "not_a_websocket", "this address is for WebSocket connections only")
+    _check_origin(request, origins)
+    protocol = ServerProtocol(state=OPEN, max_size=max_message_bytes, logger=_SILENT)
+    headers = Headers(request.headers.items())
+    response = protocol.accept(HandshakeRequest(request.path, headers))
+    if response.status_code != 101:  # noqa: PLR2004 - Switching Protocols
+        raise Refused(400, "bad_handshake", str(protocol.handshake_exc))
+    return protocol, response.serialize()
+
+
+def _check_origin(request: Request[Any, Any], origins: tuple[str, ...]) -> None:
+    """Refuse pages from elsewhere (RFC 6455, section 10.2); a client without a page sends no origin."""
+    origin = request.headers.get("origin")
+    if origin is not None and "*" not in origins and origin not in origins:
+        raise Refused(403, "origin_not_allowed", "pages of this origin may not connect")
+
+
+def read_sign(request: Request[Any, Any]) -> str:
+    """Return the connection id that the client chose, or a new one.
+
+    Raises:
+        Refused: it is not one.
+    """
+    given = request.get_args(keep_blank_values=True).getlist("sign")
+    if not given:
+        return secrets.token_urlsafe(SIGN_BYTES)
+    if len(given) > 1:
+        raise Refused(400, "invalid_field", "sign: must be given once", "sign")
+    try:
+        return check_conn(given[0], "sign")
+    except InvalidField as exc:
+        raise Refused(400, "invalid_field", str(exc), exc.field) from None
+
+
+def hand_over(request: Request[Any, Any], connection: Connection, greeting: bytes) -> None:
+    """Give the request's transport to a connection, with what the client has sent already."""
+    before = cast("HttpProtocol", request.protocol)
+    transport = before.transport
+    assert transport is not None
+    transport.write(greeting)
+    connection.connection_made(transport)
+    transport.set_protocol(connection)
+    before.connections.discard(before)
+    # Sanic closes what it still holds when its task for the request ends.
+    before.transport = None
+    early = bytes(before.recv_buffer)
+    if before.recv_buffer:
+        before.recv_buffer.clear()
+        connection.data_received(early)
+    if transport.is_reading() is False:
+        transport.resume_reading()

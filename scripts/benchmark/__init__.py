@@ -1,0 +1,1 @@
+"""Measure the gateway side by side with its peers."""

@@ -1,0 +1,112 @@
+"""Run the benchmark: `python -m scripts.benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import chart
+from .bench import Bench
+from .report import Report
+from .rows import (
+    broadcast,
+    echo,
+    fallback,
+    handshake,
+    http_push,
+    idle_memory,
+    latency,
+    owners,
+    push,
+    registrations,
+    storm,
+)
+from .systems import gateway
+from .systems.push import cache_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ROWS: dict[int, Callable[[Bench], None]] = {
+    1: push.row_01,
+    3: latency.row_03,
+    4: idle_memory.row_04,
+    5: handshake.row_05,
+    6: echo.row_06,
+    7: broadcast.row_07,
+    8: http_push.row_08,
+    9: fallback.row_09,
+    10: registrations.row_10,
+    11: storm.row_11,
+    12: owners.row_12,
+}
+MEASURED_WITH = {2: 1}
+CHART_TITLE = "CPU of all nodes for a push, against the number of nodes"
+
+
+def main() -> int:
+    """Measure, print and write; return 1 where a target was missed."""
+    options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    report = Report(quick=options.quick)
+    start = time.monotonic()
+    try:
+        with Bench(report) as bench:
+            for row in options.rows:
+                bench.say(f"row {row}")
+                ROWS[row](bench)
+    except KeyboardInterrupt:
+        print("interrupted: what was measured so far follows", file=sys.stderr)
+    report.print()
+    report.write(options.json)
+    print(f"{time.monotonic() - start:.0f} s; JSON: {options.json}")
+    _draw(report, options.svg)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    results = cache_folder() / "results"
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measure the gateway beside its peers."
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller loads and fewer rounds: under 2 minutes"
+    )
+    parser.add_argument(
+        "--rows", type=_rows, default=list(ROWS), metavar="1,4", help="only these rows (1 to 12)"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=results / f"{stamp}.json", metavar="FILE", help="where JSON goes"
+    )
+    parser.add_argument(
+        "--svg", type=Path, default=results / f"{stamp}.svg", metavar="FILE", help="where the chart goes"
+    )
+    return parser.parse_args()
+
+
+def _rows(text: str) -> Sequence[int]:
+    asked = {int(part) for part in text.split(",")}
+    if unknown := asked - ROWS.keys() - MEASURED_WITH.keys():
+        raise argparse.ArgumentTypeError(f"no such row: {sorted(unknown)}")
+    return sorted({MEASURED_WITH.get(row, row) for row in asked})
+
+
+def _draw(report: Report, path: Path) -> None:
+    series: dict[str, dict[int, float]] = {}
+    for title in (gateway.TITLE, *push.PEERS):
+        points = {size: report.median(2, push.COST, title, size) for size in (1, 2, 4, 8)}
+        if known := {size: cost for size, cost in points.items() if cost}:
+            series[title] = known
+    if series:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(chart.draw(CHART_TITLE, series))
+        print(f"chart: {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
 from sanic_ws.core.identity import User
+from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import InvalidField, InvalidJSON, MalformedBatch
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _BATCH = struct.Struct("<4sQdIIII")
 _REPLY = struct.Struct("<4sQII")
 _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
+_ANSWERS = bytes(Answer)
 
 
 @dataclass(slots=True)
@@ -160,7 +162,10 @@ def decode_reply(body: bytes) -> Reply:
             details = {int(item): [(one, int(other)) for one, other in found] for item, found in raw.items()}
     except (struct.error, ValueError, TypeError, AttributeError, InvalidJSON) as exc:
         raise MalformedBatch(str(exc)) from None
-    return Reply(batch_id, node, body[middle + details_size :], details)
+    answers = body[middle + details_size :]
+    if answers.translate(None, _ANSWERS):
+        raise MalformedBatch("an answer that is none")
+    return Reply(batch_id, node, answers, details)
 
 
 def user_target(user: User, exclude: frozenset[str]) -> str:

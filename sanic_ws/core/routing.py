@@ -78,6 +78,7 @@ class Router:
         self._actions: list[Action] = []
         self._known_nodes: set[str] | None = None
         self._unresolved = 0
+        self._closing = False
         self.open_items = 0
         self.routes: Counter[Route] = Counter()
         self.outcomes: Counter[Outcome] = Counter()
@@ -207,20 +208,34 @@ class Router:
 
     def expire(self, now: float) -> None:
         """End what is past its deadline, and probe nodes that are silent."""
-        for flight in [f for f in self._flights.values() if f.deadline <= now]:
+        for flight in [f for f in self._flights.values() if self._closing or f.deadline <= now]:
             self._expire_flight(flight, now)
         for seek in list(self._seeks.values()):
             self._expire_seek(seek, now)
-        for lane in [lane for lane in self._lanes.values() if lane.deadline <= now]:
-            self._expire_lane(lane, now)
-        if self._seek_lane.deadline <= now:
-            self._expire_lane(self._seek_lane, now)
+        for lane in [*self._lanes.values(), self._seek_lane]:
+            if self._closing or lane.deadline <= now:
+                self._expire_lane(lane, now)
         for gate in list(self._waiting):
             gate.waiting = deque(
                 i for i in gate.waiting if not self._expire_item(i, Outcome.UNAVAILABLE, now)
             )
             if not gate.waiting:
                 self._waiting.discard(gate)
+
+    def close(self, look_up: LookUp | None, now: float) -> None:
+        """End everything: what is with a node as `unknown`, all else as `unavailable`.
+
+        Args:
+            look_up: the one under way, if any.
+            now: the time.
+        """
+        self._closing = True
+        while self.open_items:
+            look_up = look_up or self.take_look_up()
+            if look_up is not None:
+                self.looked_up(look_up, None, None, None, now)
+                look_up = None
+            self.expire(now)
 
     # Submitting
 
@@ -276,7 +291,7 @@ class Router:
         assert gate is not None
         if gate.blocked or gate.waiting or (gate.placed and owner is not None and gate.owner != owner):
             self._wait(item)
-        elif item.push.deadline <= now:
+        elif self._closing or item.push.deadline <= now:
             self._settle(item, Outcome.UNAVAILABLE, None, now)
         elif owner is None:
             self._seek(item)
@@ -592,7 +607,7 @@ class Router:
     # Time
 
     def _expire_item(self, item: Item, outcome: Outcome, now: float) -> bool:
-        if item.settled or item.push.deadline > now:
+        if item.settled or (item.push.deadline > now and not self._closing):
             return item.settled
         self._give_up(item, outcome, now)
         return True
@@ -611,7 +626,7 @@ class Router:
             self._land(flight)
 
     def _expire_seek(self, seek: Flight, now: float) -> None:
-        if seek.deadline <= now:
+        if self._closing or seek.deadline <= now:
             for item in seek.items:
                 self._expire_item(item, Outcome.UNKNOWN, now)
             left = [item.push.deadline for item in seek.items if not item.settled]

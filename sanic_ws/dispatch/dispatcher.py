@@ -59,7 +59,7 @@ class Dispatcher:
         self._router = Router(node_id, hub)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._looking_up = False
+        self._under_way: LookUp | None = None
         self._scheduled = False
         self._ticking = False
         self.closed = False
@@ -93,11 +93,12 @@ class Dispatcher:
         self._advance()
 
     async def close(self) -> None:
-        """Stop; what is open stays without a receipt."""
+        """Stop; what is open ends as `unknown`, or as `unavailable` if it was certainly not sent."""
         self.closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._router.close(self._under_way, monotonic())
 
     # What is to be done next
 
@@ -111,11 +112,10 @@ class Dispatcher:
         self._scheduled = False
         if self.closed:
             return
-        if not self._looking_up:
-            look_up = self._router.take_look_up()
-            if look_up is not None:
-                self._looking_up = True
-                self._start(self._look_up(look_up))
+        if self._under_way is None:
+            self._under_way = self._router.take_look_up()
+            if self._under_way is not None:
+                self._start(self._look_up(self._under_way))
         for action in self._router.take_actions():
             self._start(self._carry_out(action))
         if not self._ticking and self._router.open_items:
@@ -142,8 +142,7 @@ class Dispatcher:
                 nodes = await self._directory.live_nodes()
         except RegistryUnavailable as exc:
             log.warning("look-up failed: %s", exc)
-        finally:
-            self._looking_up = False
+        self._under_way = None
         self._router.looked_up(look_up, owners, users, nodes, monotonic())
         self._advance()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,8 +50,8 @@ class Gate:
         self.placed = 0
         self.owner: Owner | None = None
         self.blocked = False
-        self.waiting: deque[Item] = deque()
-        self.retry: list[Item] = []
+        self.waiting: list[Item] | None = None
+        self.retry: list[Item] | None = None
         self.refused: Owner | None = None
         self.looking = False
 
@@ -149,7 +148,7 @@ class Limits:
     """
 
     open_items: int = 100_000
-    batch_items: int = 4096
+    batch_items: int = 1024
     batch_bytes: int = 1 << 20
     seeks: int = 8
     probe_after_s: float = 0.1

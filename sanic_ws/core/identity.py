@@ -38,14 +38,16 @@ def check_id(value: Any, field: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise InvalidField(field, "must be an integer or a string")
+    if not value or value == "0":
+        return None
     if isinstance(value, int) and abs(value) >= 10**MAX_ID_CHARS:
         raise InvalidField(field, f"must be at most {MAX_ID_CHARS} characters")
     text = str(value)
     if len(text) > MAX_ID_CHARS:
         raise InvalidField(field, f"must be at most {MAX_ID_CHARS} characters")
-    if any("\ud800" <= char <= "\udfff" for char in text) and not text.isascii():
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise InvalidField(field, "must be valid Unicode")
-    return None if text in ("", "0") else text
+    return text
 
 
 def _escape(text: str | None) -> str:
@@ -94,10 +96,13 @@ class User:
         if user is None:
             raise InvalidField("userId", "must name a user; 0 and empty do not")
         self.user_id: str = user
-        self.tenant_id = check_id(tenant_id, "tenantId")
-        self.bank_id = check_id(bank_id, "bankId")
-        self.from_type = check_id(from_type, "fromType")
-        self.key = f"{_escape(user)}:{_escape(self.tenant_id)}:{_escape(self.bank_id)}"
+        self.tenant_id = None if tenant_id is None else check_id(tenant_id, "tenantId")
+        self.bank_id = None if bank_id is None else check_id(bank_id, "bankId")
+        self.from_type = None if from_type is None else check_id(from_type, "fromType")
+        if self.tenant_id is None and self.bank_id is None:
+            self.key = f"{_escape(user)}::"
+        else:
+            self.key = f"{_escape(user)}:{_escape(self.tenant_id)}:{_escape(self.bank_id)}"
 
     @classmethod
     def from_token(cls, token: str) -> User:

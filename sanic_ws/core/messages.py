@@ -79,17 +79,18 @@ def check_push_type(value: Any, field: str = "type") -> str:
     return value
 
 
-_second = (0, "")
+_latest = (0, "")
 
 
-def timestamp(now: float | None = None) -> str:
-    """Return a time, now by default, as RFC 3339 in UTC with milliseconds."""
-    global _second  # noqa: PLW0603 - the date part is the same for a whole second
-    now = time.time() if now is None else now
-    whole = int(now)
-    if whole != _second[0]:
-        _second = (whole, datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S"))
-    return f"{_second[1]}.{int((now - whole) * 1000):03d}Z"
+def timestamp() -> str:
+    """Return the time as RFC 3339 in UTC with milliseconds."""
+    global _latest  # noqa: PLW0603 - many messages share a millisecond
+    milliseconds = time.time_ns() // 1_000_000
+    if milliseconds != _latest[0]:
+        seconds, rest = divmod(milliseconds, 1000)
+        date = datetime.fromtimestamp(seconds, UTC)
+        _latest = (milliseconds, f"{date:%Y-%m-%dT%H:%M:%S}.{rest:03d}Z")
+    return _latest[1]
 
 
 def message_frame(kind: str, data: Any, message_id: str | None = None) -> bytes:

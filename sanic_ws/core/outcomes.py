@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Outcome(StrEnum):
@@ -97,37 +97,34 @@ class Receipt:
 
     Attributes:
         id: the push's id.
-        outcome: the one outcome of all deliveries, or `Outcome.PARTIAL`.
-        counts: how many connections had which outcome.
         deliveries: one for each connection; empty for a push to everyone.
+        totals: for a push to everyone: how many connections had which outcome.
     """
 
     id: str
-    outcome: Outcome
-    counts: Mapping[Outcome, int]
-    deliveries: list[Delivery] = field(default_factory=list)
-    listed: bool = True
-    """Whether `deliveries` tell all; a push to everyone has counts only."""
+    deliveries: Sequence[Delivery] = ()
+    totals: Mapping[Outcome, int] | None = None
+
+    @property
+    def counts(self) -> Mapping[Outcome, int]:
+        """How many connections had which outcome."""
+        if self.totals is not None:
+            return self.totals
+        return Counter(delivery.outcome for delivery in self.deliveries)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The one outcome of all deliveries, or `Outcome.PARTIAL`; `Outcome.OFFLINE` if there are none."""
+        if len(self.deliveries) == 1:
+            return self.deliveries[0].outcome
+        counts = self.counts
+        if not counts:
+            return Outcome.OFFLINE
+        return next(iter(counts)) if len(counts) == 1 else Outcome.PARTIAL
 
     def to_json(self) -> dict[str, Any]:
         """Return the receipt as the contract writes it."""
         receipt: dict[str, Any] = {"id": self.id, "outcome": self.outcome, "counts": dict(self.counts)}
-        if self.listed:
+        if self.totals is None:
             receipt["deliveries"] = [delivery.to_json() for delivery in self.deliveries]
         return receipt
-
-
-def combine(counts: Mapping[Outcome, int]) -> Outcome:
-    """Return the outcome of a push from those of its deliveries; no delivery at all is `OFFLINE`."""
-    if not counts:
-        return Outcome.OFFLINE
-    return next(iter(counts)) if len(counts) == 1 else Outcome.PARTIAL
-
-
-def receipt_of(push_id: str, deliveries: list[Delivery]) -> Receipt:
-    """Sum deliveries up to a receipt."""
-    if len(deliveries) == 1:
-        outcome = deliveries[0].outcome
-        return Receipt(push_id, outcome, {outcome: 1}, deliveries)
-    counts = Counter(delivery.outcome for delivery in deliveries)
-    return Receipt(push_id, combine(counts), counts, deliveries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.outcomes import Delivery, Outcome, Receipt, Route, combine, receipt_of
+from sanic_ws.core.outcomes import Delivery, Outcome, Receipt, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ class Push:
         exclude: connections that get nothing.
         started: the caller's clock, seconds.
         deadline: when it ends as `unknown` or `unavailable`, the same clock.
-        done: called once, with the receipt.
+        done: called once, when `receipt` tells all.
         close_code: ask the owner to close the connection with this code instead of writing a frame.
     """
 
@@ -54,7 +54,7 @@ class Push:
         exclude: frozenset[str] = NOBODY,
         started: float,
         deadline: float,
-        done: Callable[[Receipt], None],
+        done: Callable[[Push], None],
         close_code: int | None = None,
     ) -> None:
         self.id = push_id
@@ -89,15 +89,14 @@ class Push:
         self.counts[outcome] += number
 
     def settle(self) -> None:
-        """Close one of its open items; with the last one, hand out the receipt."""
+        """Close one of its open items; with the last one it is done."""
         self.open -= 1
         if self.open == 0:
-            self.done(self._receipt())
+            self.done(self)
 
-    def _receipt(self) -> Receipt:
-        if self.counts is None:
-            return receipt_of(self.id, self._deliveries)
-        return Receipt(self.id, combine(self.counts), +self.counts, listed=False)
+    def receipt(self) -> Receipt:
+        """Return what became of it so far."""
+        return Receipt(self.id, self._deliveries, None if self.counts is None else +self.counts)
 
 
 class Item:

@@ -18,7 +18,7 @@ is listed for: that is `unavailable`, not `offline`. A silent node makes `unknow
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING
@@ -216,9 +216,8 @@ class Router:
             if self._closing or lane.deadline <= now:
                 self._expire_lane(lane, now)
         for gate in list(self._waiting):
-            gate.waiting = deque(
-                i for i in gate.waiting if not self._expire_item(i, Outcome.UNAVAILABLE, now)
-            )
+            waiting = gate.waiting or ()
+            gate.waiting = [i for i in waiting if not self._expire_item(i, Outcome.UNAVAILABLE, now)]
             if not gate.waiting:
                 self._waiting.discard(gate)
 
@@ -262,8 +261,7 @@ class Router:
         if self._refuse_overload(push, None, now):
             return
         self._unresolved += 1
-        gate = None if user is None else self._gate(key)
-        self._inbox.append(self._open(Item(push, key, gate, user)))
+        self._inbox.append(self._open(Item(push, key, None, user)))
 
     def _refuse_overload(self, push: Push, conn: str | None, now: float) -> bool:
         if self.open_items < self._limits.open_items:
@@ -314,20 +312,28 @@ class Router:
             self._settle(item, outcome, Route.LOCAL, now)
 
     def _place_user(self, item: Item, found: list[UserConnection], now: float) -> None:
-        gate, user, push = item.gate, item.user, item.push
-        assert gate is not None
+        user, push = item.user, item.push
         assert user is not None
         kind = user.from_type
-        wanted = [c for c in found if kind is None or c.from_type == kind]
-        if gate.blocked or gate.waiting:
+        wanted = found if kind is None else [c for c in found if c.from_type == kind]
+        gate = self._gates.get(item.target)
+        if gate is not None and (gate.blocked or gate.waiting):
+            self._attach(item, gate)
             self._wait(item)
         elif not wanted:
+            self._attach(item, gate or self._gate(item.target))
             self._seek(item)
         else:
             for conn, owner, _ in wanted:
                 if conn not in push.exclude and not (push.seen is not None and _seen(push.seen, conn)):
                     self._place(self._open(Item(push, conn, self._gate(conn), user)), owner, now)
             self._close(item)
+
+    def _attach(self, item: Item, gate: Gate) -> None:
+        """Have a user's item keep its place; most never need to, as their connections' gates do."""
+        if item.gate is None:
+            item.gate = gate
+            gate.items += 1
 
     def _place_everyone(self, item: Item, *, complete: bool, now: float) -> None:
         push = item.push
@@ -438,6 +444,8 @@ class Router:
         gate.placed -= 1
         gate.blocked = True
         gate.refused = by
+        if gate.retry is None:
+            gate.retry = []
         gate.retry.append(item)
         self._pass_on(gate)
 
@@ -446,8 +454,8 @@ class Router:
         if gate.placed or gate.looking:
             return
         if gate.retry or gate.waiting:
-            gate.waiting.extendleft(reversed(gate.retry))
-            gate.retry = []
+            gate.waiting = [*(gate.retry or ()), *(gate.waiting or ())]
+            gate.retry = None
             gate.blocked = gate.looking = True
             self._waiting.add(gate)
             self._relooks.append(gate)
@@ -476,17 +484,20 @@ class Router:
             for item in items:
                 self._seek(item)
 
-    def _reopen(self, gate: Gate) -> deque[Item]:
-        items, gate.waiting = gate.waiting, deque()
+    def _reopen(self, gate: Gate) -> Sequence[Item]:
+        items, gate.waiting = gate.waiting or (), None
         self._waiting.discard(gate)
         gate.looking = gate.blocked = False
         return items
 
     def _wait(self, item: Item) -> None:
-        assert item.gate is not None
-        item.gate.waiting.append(item)
-        self._waiting.add(item.gate)
-        self._pass_on(item.gate)
+        gate = item.gate
+        assert gate is not None
+        if gate.waiting is None:
+            gate.waiting = []
+        gate.waiting.append(item)
+        self._waiting.add(gate)
+        self._pass_on(gate)
 
     # The fallback
 
@@ -588,12 +599,9 @@ class Router:
         item.settled = True
         self.open_items -= 1
         gate = item.gate
-        if gate is None:
-            if item.node is None:
-                self._unresolved -= 1
-        else:
-            if item.target[0] == "@":
-                self._unresolved -= 1
+        if item.target[0] == "@" or (gate is None and item.node is None):
+            self._unresolved -= 1
+        if gate is not None:
             if item.placed:
                 gate.placed -= 1
             gate.items -= 1

@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from sanic_ws.dispatch import Dispatcher
 
 
+class _Call:
+    """Wait for all the pushes of one call."""
+
+    __slots__ = ("future", "open")
+
+    def __init__(self, pushes: int) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.open = pushes
+
+    def done(self, _: Push) -> None:
+        """Count a push that is done."""
+        self.open -= 1
+        if not self.open and not self.future.done():
+            self.future.set_result(None)
+
+
 async def push_all(dispatcher: Dispatcher, requests: Sequence[PushRequest]) -> list[Receipt]:
     """Push, in this order, and return the receipts in the same order.
 
@@ -26,37 +42,25 @@ async def push_all(dispatcher: Dispatcher, requests: Sequence[PushRequest]) -> l
     Raises:
         InvalidField: a request breaks the contract; nothing was sent.
     """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-    receipts: list[Receipt | None] = [None] * len(requests)
-    left = len(requests)
-
-    def take(number: int) -> Callable[[Receipt], None]:
-        def done(receipt: Receipt) -> None:
-            nonlocal left
-            receipts[number] = receipt
-            left -= 1
-            if not left and not future.done():
-                future.set_result(None)
-
-        return done
-
+    waited = [request for request in requests if request.wait != "none"]
+    call = _Call(len(waited))
     now = monotonic()
-    pushes = [_push(request, now, take(number)) for number, request in enumerate(requests)]
-    for number, (push, request) in enumerate(zip(pushes, requests, strict=True)):
-        if request.wait == "none":
-            push.done = _ignore
-            take(number)(Receipt(push.id, Outcome.UNKNOWN, {}))
+    pushes = [_push(request, now, call.done if request.wait != "none" else _ignore) for request in requests]
+    for push in pushes:
         dispatcher.submit(push)
-    if pushes:
-        await future
-    return [receipt for receipt in receipts if receipt is not None]
+    if waited:
+        await call.future
+    return [
+        push.receipt()
+        if request.wait != "none"
+        else Receipt(push.id, (), {Outcome.UNKNOWN: len(push.targets)})
+        for request, push in zip(requests, pushes, strict=True)
+    ]
 
 
 async def close_connection(dispatcher: Dispatcher, conn: str, code: int) -> Receipt:
     """Have the owner close a connection; `delivered` says that it was asked to."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Receipt] = loop.create_future()
+    call = _Call(1)
     now = monotonic()
     push = Push(
         new_push_id(),
@@ -64,14 +68,15 @@ async def close_connection(dispatcher: Dispatcher, conn: str, code: int) -> Rece
         b"",
         started=now,
         deadline=now + DEFAULT_TIMEOUT_S,
-        done=lambda receipt: None if future.done() else future.set_result(receipt),
+        done=call.done,
         close_code=code,
     )
     dispatcher.submit(push)
-    return await future
+    await call.future
+    return push.receipt()
 
 
-def _push(request: PushRequest, now: float, done: Callable[[Receipt], None]) -> Push:
+def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Push:
     assert request.id is not None
     return Push(
         request.id,
@@ -84,5 +89,5 @@ def _push(request: PushRequest, now: float, done: Callable[[Receipt], None]) -> 
     )
 
 
-def _ignore(_: Receipt) -> None:
-    """Drop a receipt that nobody waits for."""
+def _ignore(_: Push) -> None:
+    """Drop a push that nobody waits for."""

@@ -3,23 +3,96 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sanic import Sanic
 from sanic.config import Config
+from sanic.worker.loader import AppLoader
 
 from sanic_ws.http import cluster, errors, health, push, sockets
 from sanic_ws.node import Node
 from sanic_ws.websocket.clients import Clients
+from sanic_ws.websocket.conversation import OWN_TYPES
+from sanic_ws.websocket.handlers import Handler, Handlers, Message
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sanic_ws.settings import Settings
+
+__all__ = ["Gateway", "Message", "create_app", "run"]
 
 BODY_BYTES = 16 << 20
 
 
+class Gateway:
+    """Put a node into a Sanic application.
+
+    ::
+
+        gateway = Gateway(read_settings("serve"))
+
+        @gateway.on("chat.send")
+        async def chat(message: Message) -> None:
+            message.send("chat.sent", {"length": len(message.data)})
+
+        app = Sanic("chat")
+        gateway.attach(app)
+
+    Args:
+        settings: the operator's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._handlers = Handlers()
+
+    def on(self, kind: str) -> Callable[[Handler], Handler]:
+        """Register a function, or a coroutine function, for client messages of a type.
+
+        A function is called in turn, for messages that take no time; a coroutine function runs beside.
+
+        Raises:
+            InvalidField: the type is the gateway's own, or has a handler.
+        """
+
+        def register(handler: Handler) -> Handler:
+            self._handlers.add(kind, handler, OWN_TYPES)
+            return handler
+
+        return register
+
+    def attach(self, app: Sanic[Any, Any], echo_path: str | None = None) -> None:
+        """Add the gateway's routes and the node's start and leave to an application.
+
+        Args:
+            app: it; each of its workers is a node.
+            echo_path: where to send messages back as they came, if anywhere.
+        """
+        app.ctx.api_keys = self.settings.keys
+        errors.install(app)
+        for module in (sockets, push, cluster, health):
+            app.blueprint(module.blueprint)
+        if echo_path is not None:
+            app.add_route(sockets.echo, echo_path, methods=["GET"], name="echo")
+        app.register_listener(self._start, "before_server_start")
+        app.register_listener(self._stop, "before_server_stop")
+
+    async def _start(self, app: Sanic[Any, Any]) -> None:
+        app.ctx.node = node = Node(self.settings)
+        app.ctx.clients = clients = Clients(node, self._handlers)
+        app.ctx.keep_alive = asyncio.create_task(clients.keep_alive.run())
+        await node.start()
+
+    async def _stop(self, app: Sanic[Any, Any]) -> None:
+        await app.ctx.clients.drain(self.settings.drain_s)
+        app.ctx.keep_alive.cancel()
+        await app.ctx.node.stop()
+
+
 def create_app(settings: Settings, echo_path: str | None = None) -> Sanic[Any, Any]:
-    """Return the application of one worker.
+    """Return the application that `sanic-ws` runs: a gateway and nothing else.
 
     Args:
         settings: the operator's.
@@ -40,24 +113,23 @@ def create_app(settings: Settings, echo_path: str | None = None) -> Sanic[Any, A
         }
     )
     app: Sanic[Any, Any] = Sanic("sanic_ws", config=config, configure_logging=False)
-    app.ctx.api_keys = settings.keys
-    errors.install(app)
-    for module in (sockets, push, cluster, health):
-        app.blueprint(module.blueprint)
-    if echo_path is not None:
-        app.add_route(sockets.echo, echo_path, methods=["GET"], name="echo")
-
-    @app.before_server_start
-    async def start(app: Sanic[Any, Any]) -> None:
-        app.ctx.node = node = Node(settings)
-        app.ctx.clients = clients = Clients(node)
-        app.ctx.keep_alive = asyncio.create_task(clients.keep_alive.run())
-        await node.start()
-
-    @app.before_server_stop
-    async def stop(app: Sanic[Any, Any]) -> None:
-        await app.ctx.clients.drain(settings.drain_s)
-        app.ctx.keep_alive.cancel()
-        await app.ctx.node.stop()
-
+    Gateway(settings).attach(app, echo_path)
     return app
+
+
+def run(settings: Settings, echo_path: str | None = None) -> None:
+    """Run the application until SIGINT or SIGTERM, in as many processes as the settings say.
+
+    Args:
+        settings: the operator's.
+        echo_path: where to send messages back as they came, if anywhere.
+    """
+    options: dict[str, Any] = {"motd": False, "backlog": 4096, "access_log": False}
+    if settings.workers == 1:
+        app = create_app(settings, echo_path)
+        app.run(settings.host, settings.port, single_process=True, **options)
+        return
+    loader = AppLoader(factory=partial(create_app, settings, echo_path))
+    app = loader.load()
+    app.prepare(settings.host, settings.port, workers=settings.workers, **options)
+    Sanic.serve(primary=app, app_loader=loader)

@@ -7,7 +7,7 @@ import inspect
 import logging
 import socket
 import sys
-from functools import partial, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -139,20 +139,10 @@ def _configure_logging() -> None:
 
 
 def _run(settings: Settings, echo: str | None) -> None:
-    from sanic import Sanic  # noqa: PLC0415 - only the edge knows Sanic; the other commands start without
-    from sanic.worker.loader import AppLoader  # noqa: PLC0415
-
-    from sanic_ws.app import create_app  # noqa: PLC0415
+    from sanic_ws.app import run  # noqa: PLC0415 - the other commands start without Sanic
 
     _configure_logging()
-    options: dict[str, Any] = {"motd": False, "backlog": 4096, "access_log": False}
-    if settings.workers == 1:
-        create_app(settings, echo).run(settings.host, settings.port, single_process=True, **options)
-        return
-    loader = AppLoader(factory=partial(create_app, settings, echo))
-    application = loader.load()
-    application.prepare(settings.host, settings.port, workers=settings.workers, **options)
-    Sanic.serve(primary=application, app_loader=loader)
+    run(settings, echo)
 
 
 def _check_port(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from sanic_ws.websocket.keepalive import KeepAlive
 
 if TYPE_CHECKING:
     from sanic_ws.node import Node
+    from sanic_ws.websocket.handlers import Handlers
 
 DRAIN_STEP_S = 0.1
 
@@ -26,12 +27,13 @@ class Clients:
 
     Args:
         node: what they are connected to.
+        handlers: the application's, for what they send.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, handlers: Handlers) -> None:
         self._node = node
         self.keep_alive = KeepAlive(node.settings.heartbeat_s)
-        self.conversation = Conversation(node, self.keep_alive)
+        self.conversation = Conversation(node, self.keep_alive, handlers)
         self.echo = Echo(self.keep_alive)
 
     async def drain(self, drain_s: float) -> None:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from sanic_ws.core.messages import ClientMessage
     from sanic_ws.node import Node
     from sanic_ws.websocket.connection import Connection
+    from sanic_ws.websocket.handlers import Handlers
     from sanic_ws.websocket.keepalive import KeepAlive
+
+OWN_TYPES = frozenset({"ping", "user_info", "auth", "join", "leave", "ack", "reply", "resume"})
+"""Types of client messages that are the gateway's own, now or by the contract."""
 
 log = logging.getLogger("sanic_ws.websocket")
 
@@ -28,11 +32,13 @@ class Conversation:
     Args:
         node: what they are connected to.
         keep_alive: watches them.
+        handlers: the application's, for types that are not the gateway's own.
     """
 
-    def __init__(self, node: Node, keep_alive: KeepAlive) -> None:
+    def __init__(self, node: Node, keep_alive: KeepAlive, handlers: Handlers) -> None:
         self._node = node
         self._keep_alive = keep_alive
+        self._handlers = handlers
         self._answers: dict[str, Callable[[Connection, ClientMessage], None]] = {
             "ping": self._pong,
             "user_info": self._user_info,
@@ -86,9 +92,10 @@ class Conversation:
 
     def _handle(self, connection: Connection, message: ClientMessage) -> None:
         answer = self._answers.get(message.type)
-        if answer is None:
+        if answer is not None:
+            answer(connection, message)
+        elif not self._handlers.handle(connection, message):
             raise BadMessage("unhandled_type", f"nobody handles {message.type!r} here", message.id)
-        answer(connection, message)
 
     def _pong(self, connection: Connection, message: ClientMessage) -> None:
         connection.write(message_frame("pong", message.data, message.id))

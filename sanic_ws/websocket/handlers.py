@@ -1,0 +1,93 @@
+"""An application's own handlers for what clients send."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sanic_ws.core.messages import RESERVED_TYPES, BadMessage, error_frame, message_frame
+from sanic_ws.errors import InvalidField
+
+if TYPE_CHECKING:
+    from sanic_ws.core.identity import User
+    from sanic_ws.core.messages import ClientMessage
+    from sanic_ws.websocket.connection import Connection
+
+log = logging.getLogger("sanic_ws.websocket")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Hold a client's message for a handler.
+
+    Attributes:
+        type: what the client said that it is.
+        data: any JSON.
+        id: the client's id for it, if it gave one.
+    """
+
+    type: str
+    data: Any
+    id: str | None
+    _connection: Connection
+
+    @property
+    def conn(self) -> str:
+        """The connection that it came from."""
+        return self._connection.conn
+
+    @property
+    def user(self) -> User | None:
+        """Who the connection is bound to."""
+        return self._connection.user
+
+    def send(self, type: str, data: Any = None, id: str | None = None) -> bool:  # noqa: A002 - as in a push
+        """Write a message to the client that this one came from; say `False` if it cannot take it."""
+        return self._connection.write(message_frame(type, data, id))
+
+
+Handler = Callable[[Message], Awaitable[None] | None]
+
+
+class Handlers:
+    """Hold an application's handlers by message type; each is a function or a coroutine function."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, kind: str, handler: Handler, taken: frozenset[str]) -> None:
+        """Register a handler for a type.
+
+        Raises:
+            InvalidField: the type is the gateway's own, or has a handler.
+        """
+        if kind in taken or kind in RESERVED_TYPES:
+            raise InvalidField("type", f"{kind!r} is the gateway's own")
+        if kind in self._handlers:
+            raise InvalidField("type", f"{kind!r} has a handler already")
+        self._handlers[kind] = handler
+
+    def handle(self, connection: Connection, message: ClientMessage) -> bool:
+        """Hand a message to its handler; say `False` if it has none."""
+        handler = self._handlers.get(message.type)
+        if handler is None:
+            return False
+        running = handler(Message(message.type, message.data, message.id, connection))
+        if running is not None:
+            task = asyncio.ensure_future(_guarded(running, connection, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return True
+
+
+async def _guarded(running: Awaitable[None], connection: Connection, message: ClientMessage) -> None:
+    try:
+        await running
+    except Exception:
+        log.exception("handler for a client message failed")
+        reason = "the message could not be handled"
+        connection.write(error_frame(BadMessage("internal_error", reason, message.id)))

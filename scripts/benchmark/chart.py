@@ -9,8 +9,8 @@ from xml.sax.saxutils import escape
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 70, 190, 60, 60
+WIDTH, HEIGHT = 820, 420
+LEFT, RIGHT, TOP, BOTTOM = 80, 240, 60, 60
 PLOT_WIDTH, PLOT_HEIGHT = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 LABEL_GAP = 16  # pixels between two labels' baselines
 # Middle tones that stand out from white and from near-black alike; the first is the gateway's.
@@ -66,7 +66,7 @@ def _axes(scale: Scale) -> list[str]:
     for power in range(scale.low, scale.high + 1):
         y = scale.y(10.0**power)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{LEFT + PLOT_WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g} µs</text>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:,g} µs</text>')
     base = TOP + PLOT_HEIGHT
     parts += [
         f'<text x="{scale.x(count):.1f}" y="{base + 22}" text-anchor="middle">{count}</text>'
@@ -88,7 +88,9 @@ def _labels(scale: Scale, series: Mapping[str, Mapping[int, float]]) -> list[str
     ends = []
     for at, (name, points) in enumerate(series.items()):
         last = max(points)
-        ends.append((scale.y(points[last]) + 4, f"{name} {points[last]:.0f}", COLOURS[at % len(COLOURS)]))
+        ends.append(
+            (scale.y(points[last]) + 4, f"{name}, {points[last]:,.0f} µs", COLOURS[at % len(COLOURS)])
+        )
     parts, lowest = [], 0.0
     for y, text, colour in sorted(ends):
         lowest = max(y, lowest + LABEL_GAP)

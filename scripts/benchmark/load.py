@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 SOURCES = [f"127.0.0.{last}" for last in range(2, 10)]  # 28,000 ports each
 MOST_CONNECTIONS = 19_000  # under the limit of 20,000 open files
 WAIT_S = 60.0
+
+
+def stamp() -> str:
+    """Return the monotonic clock as a text that the load client finds in a frame."""
+    return f"@ns{time.monotonic_ns():020d}"
 
 
 class LoadError(Exception):
@@ -64,7 +70,7 @@ class LoadClient(Program):
         return result
 
     def mark(self, goal: int, *, latency: bool = False) -> None:
-        """Count from zero towards `goal` frames."""
+        """Count from zero towards `goal` frames; with `latency` time those that hold `stamp()`."""
         self.call("mark", goal=goal, latency=latency)
 
     def wait(self, goal: int, *, timeout_s: float = WAIT_S) -> int:
@@ -80,6 +86,10 @@ class LoadClient(Program):
         if seen != dict(expected):
             wrong = sum(1 for index in expected | seen if seen.get(index) != expected.get(index))
             raise LoadError(f"{wrong} connections received another number of frames than was sent to them")
+
+    def latencies_ms(self) -> list[float]:
+        """Return how long the stamped frames took that arrived since a mark with `latency`."""
+        return list(self.call("counts")["latencies_ms"])
 
     def echo(self, message: str, *, count: int, in_flight: int) -> None:
         """Let the connections send messages in turn and wait for each echo."""

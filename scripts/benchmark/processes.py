@@ -18,6 +18,7 @@ from .accounting import cpu_s, family, pss_bytes, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import ExitStack
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = f"{__package__}.programs"
@@ -149,6 +150,23 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def start_together(servers: Sequence[Server], stack: ExitStack) -> None:
+    """Start servers side by side; the stack stops them side by side too."""
+    stack.callback(stop_together, servers)
+    for server in servers:
+        server.spawn()
+    for server in servers:
+        server.wait_ready()
+
+
+def stop_together(servers: Sequence[Server]) -> None:
+    """Ask all to leave, then see each out."""
+    for server in servers:
+        server.terminate()
+    for server in servers:
+        server.stop()
 
 
 class Meter:

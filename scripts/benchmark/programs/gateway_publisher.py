@@ -51,17 +51,26 @@ class Commands:
         return {"latencies_ms": [await self._timed(User(target), data) for target in targets]}
 
     async def paced(self, *, targets: list[int], data: Any, rate: float) -> dict[str, Any]:
-        """Return the milliseconds of pushes made at an even rate, whatever their answers take."""
+        """Return the milliseconds of pushes made at an even rate, each from the moment that it was due."""
         loop = asyncio.get_running_loop()
-        start = loop.time()
-        open_pushes: list[asyncio.Task[float]] = []
-        while len(open_pushes) < len(targets):
-            due = min(len(targets), int((loop.time() - start) * rate))
-            open_pushes += [
-                loop.create_task(self._timed(User(t), data)) for t in targets[len(open_pushes) : due]
-            ]
+        calls: list[asyncio.Task[list[float]]] = []
+        start, made = loop.time(), 0
+        while made < len(targets):
             await asyncio.sleep(TICK_S)
-        return {"latencies_ms": await asyncio.gather(*open_pushes)}
+            due = min(len(targets), int((loop.time() - start) * rate))
+            late_s = [loop.time() - start - number / rate for number in range(made, due)]
+            calls.append(loop.create_task(self._call(targets[made:due], data, late_s)))
+            made = due
+        return {"latencies_ms": [taken for call in calls for taken in await call]}
+
+    async def _call(self, targets: Sequence[int], data: Any, late_s: Sequence[float]) -> list[float]:
+        receipts = await self.publisher.push_many([PushRequest(User(to), TYPE, data) for to in targets])
+        if any(receipt.outcome != "delivered" for receipt in receipts):
+            raise RuntimeError("a push was not delivered")
+        return [
+            receipt.deliveries[0].latency_ms + late * 1e3
+            for receipt, late in zip(receipts, late_s, strict=True)
+        ]
 
     async def _timed(self, target: User, data: Any) -> float:
         start = time.perf_counter()

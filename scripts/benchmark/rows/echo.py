@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scripts.benchmark.processes import Meter
 from scripts.benchmark.report import Measure
 from scripts.benchmark.systems import gateway, single, stock_sanic
+from scripts.benchmark.systems.nchan import Nchan
 
 if TYPE_CHECKING:
     from scripts.benchmark.bench import Bench
@@ -30,6 +31,7 @@ def row_06(bench: Bench) -> None:
         loads = {}
         for title, server in servers.items():
             loads[title] = stack.enter_context(bench.load_client())
+            assert not isinstance(server, Nchan)
             loads[title].open(server.echo, connections)
         rounds = {
             title: partial(_measure, bench, loads[title], title, server) for title, server in servers.items()

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from scripts.benchmark.bench import servers_missing
-from scripts.benchmark.processes import Meter
+from scripts.benchmark.processes import Meter, start_together
 from scripts.benchmark.report import Measure
 from scripts.benchmark.systems import gateway, push
 
@@ -39,11 +39,7 @@ def _measure(bench: Bench, size: int) -> None:
     prefix = gateway.new_prefix()
     with ExitStack() as stack:
         nodes = [gateway.Gateway(bench, prefix) for _ in range(size)]
-        for node in nodes:
-            node.spawn()
-            stack.callback(node.stop)
-        for node in nodes:
-            node.wait_ready()
+        start_together(nodes, stack)
         stack.enter_context(bench.load_client()).open(gateway.endpoint(nodes), CLIENTS)
         publisher = stack.enter_context(gateway.publisher(bench, prefix, bench.log("publisher")))
         count = bench.pick(5_000, 20_000)

@@ -26,7 +26,7 @@ def row_05(bench: Bench) -> None:
         load = stack.enter_context(bench.load_client())
         servers = bench.start_all(5, stack, single.makers(bench, 5, gateway.TITLE, stock_sanic.TITLE))
         rounds = {title: partial(_measure, bench, load, title, server) for title, server in servers.items()}
-        bench.alternate(5, bench.pick(3, 7), rounds)
+        bench.alternate(5, bench.pick(3, 6), rounds)
     ratio = bench.report.ratio(5, COST, (gateway.TITLE, stock_sanic.TITLE))
     bench.report.at_most(5, "of stock Sanic", ratio, MOST_OF_SANIC)
 

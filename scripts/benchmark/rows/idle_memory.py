@@ -22,12 +22,12 @@ MOST_KB, MOST_OF_NCHAN, MOST_OF_SANIC = 5, 0.4, 0.2
 
 def row_04(bench: Bench) -> None:
     """Open connections on a fresh server each time and see what its memory grew by."""
-    sizes = bench.pick((5_000,), (10_000, 18_000))
+    sizes = bench.pick((3_000,), (10_000, 18_000))
     rounds = {
         title: partial(_measure, bench, title, make, sizes)
         for title, make in single.makers(bench, 4, *TITLES).items()
     }
-    bench.alternate(4, bench.pick(1, 3), rounds)
+    bench.alternate(4, bench.pick(1, 2), rounds)
     report = bench.report
     for size in sizes:
         what = _what(size)

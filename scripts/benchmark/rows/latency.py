@@ -23,7 +23,7 @@ IDLE, LOADED = "median latency, idle", "99th percentile at half load"
 FLOOR = "floor: GET + AMQP round trip"
 CLIENTS = 400
 BODY = "x" * 128
-GREATEST_PUSHES = 20_000
+GREATEST_PUSHES = 10_000
 MOST_TIMES_FLOOR, MOST_P99_MS = 1.5, 20
 
 
@@ -32,7 +32,7 @@ def row_03(bench: Bench) -> None:
     if why := servers_missing():
         bench.report.gap(3, "all", why)
         return
-    count = bench.pick(300, 1_000)
+    count = bench.pick(200, 1_000)
     with ExitStack() as stack:
         stack.enter_context(bench.program("floor", "--responder", bench.rabbit.url))
         floor = stack.enter_context(bench.program("floor", bench.redis.url, bench.rabbit.url))

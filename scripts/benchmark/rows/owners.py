@@ -47,9 +47,9 @@ def _measure(bench: Bench, owners: int) -> None:
     with ExitStack() as stack:
         _open_queues(bench, stack, prefix, owners)
         publisher = stack.enter_context(gateway.publisher(bench, prefix, bench.log("publisher")))
-        _sample(bench, publisher, owners, bench.pick(10_000, 20_000), keep=False)
-        for _ in range(bench.pick(2, 5)):
-            _sample(bench, publisher, owners, bench.pick(40_000, 100_000), keep=True)
+        _sample(bench, publisher, owners, bench.pick(8_000, 20_000), keep=False)
+        for _ in range(bench.pick(2, 4)):
+            _sample(bench, publisher, owners, bench.pick(20_000, 60_000), keep=True)
 
 
 def _open_queues(bench: Bench, stack: ExitStack, prefix: str, owners: int) -> None:

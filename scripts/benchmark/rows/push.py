@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from scripts.benchmark.accounting import cpu_s, family
 from scripts.benchmark.bench import servers_missing
 from scripts.benchmark.load import LoadError
-from scripts.benchmark.processes import Meter
+from scripts.benchmark.processes import Meter, start_together
 from scripts.benchmark.report import Measure
 from scripts.benchmark.systems import gateway, push
 
@@ -54,11 +54,7 @@ class Cluster:
         """Start nodes until there are `size`, and spread the clients anew over all of them."""
         self._load.drop()
         added = [self._system.node() for _ in range(size - len(self._nodes))]
-        for node in added:
-            node.spawn()
-            self._stack.callback(node.stop)
-        for node in added:
-            node.wait_ready()
+        start_together(added, self._stack)
         self._nodes += added
         self._load.open(self._system.endpoint(self._nodes), CLIENTS)
         self._warm_up()
@@ -99,7 +95,7 @@ class Cluster:
 
     def _find_count(self) -> None:
         """Choose as many pushes as take about the wanted time."""
-        wanted_s = self._bench.pick(0.7, 3.0)
+        wanted_s = self._bench.pick(0.5, 2.2)
         self._count = FEW
         seconds = self.sample(keep=False)
         while seconds < wanted_s / 4 and self._count * 4 < MOST_PUSHES:
@@ -119,7 +115,7 @@ def row_01(bench: Bench) -> None:
         for size in sizes:
             bench.say(f"rows 1 and 2: {size} nodes")
             clusters = [each for each in clusters if bench.attempt(1, each.title, partial(each.grow, size))]
-            bench.alternate(1, bench.pick(2, 5), {cluster.title: cluster.sample for cluster in clusters})
+            bench.alternate(1, bench.pick(2, 4), {cluster.title: cluster.sample for cluster in clusters})
     _judge(bench, sizes)
 
 

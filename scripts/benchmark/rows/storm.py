@@ -38,7 +38,7 @@ def row_11(bench: Bench) -> None:
 
 
 def _measure(bench: Bench, load: LoadClient, title: str, server: single.Single) -> None:
-    count = bench.pick(3_000, 10_000)
+    count = bench.pick(1_500, 10_000)
     endpoint = server.unbound if isinstance(server, Gateway) else server.endpoint
     bench.say(f"row 11: {title}")
     load.open(endpoint, count)

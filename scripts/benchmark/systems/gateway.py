@@ -53,6 +53,7 @@ class Gateway(GatewayNode):
             "SANIC_WS_TRUST_CLIENT_IDENTITY": "true",
             "SANIC_WS_ALLOWED_ORIGINS": "*",
             "SANIC_WS_MAX_CONNECTIONS": "19500",
+            "SANIC_WS_DRAIN_S": "0",
         }
         self.prefix = prefix
         super().__init__("serve", name="bench", env={**settings, **(env or {})})

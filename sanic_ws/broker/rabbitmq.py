@@ -20,7 +20,7 @@ import asyncio
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aio_pika
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, DeliveryError, PublishError
@@ -31,7 +31,8 @@ from sanic_ws.errors import BrokerLost, BrokerUnavailable, QueueFull, Unroutable
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractConnection
-    from aiormq.abc import AbstractChannel, DeliveredMessage
+    from aiormq.abc import DeliveredMessage
+    from aiormq.channel import Channel
 
     from sanic_ws.broker.port import OnBatch, OnReply
 
@@ -49,8 +50,8 @@ class _Link:
     """Hold what one connect has built."""
 
     connections: list[AbstractConnection]
-    publishing: AbstractChannel
-    answering: AbstractChannel
+    publishing: Channel
+    answering: Channel
     address: str
 
 
@@ -113,6 +114,7 @@ class RabbitBroker:
                 routing_key=key,
                 properties=properties,
                 mandatory=True,
+                wait=False,
             )
         except PublishError as exc:
             raise Unroutable(key) from exc
@@ -132,6 +134,7 @@ class RabbitBroker:
                 exchange=f"{self._prefix}.direct",
                 routing_key=address,
                 properties=spec.Basic.Properties(delivery_mode=1),
+                wait=False,
             )
         except _GONE:
             log.debug("reply lost with its connection")
@@ -200,23 +203,23 @@ class RabbitBroker:
             raise
         return _Link(connections, publishing, answering, address)
 
-    async def _channel(self, connection: AbstractConnection, **options: bool) -> AbstractChannel:
+    async def _channel(self, connection: AbstractConnection, **options: bool) -> Channel:
         channel = await connection.channel(**options)
         channel.close_callbacks.add(self._on_lost)
-        underlay = await channel.get_underlay_channel()
+        underlay = cast("Channel", await channel.get_underlay_channel())
         underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
         # The wrapper closes its channel when it is collected.
         connection.__dict__.setdefault("kept_channels", []).append(channel)
         return underlay
 
-    async def _declare_exchanges(self, channel: AbstractChannel) -> None:
+    async def _declare_exchanges(self, channel: Channel) -> None:
         for kind in ("direct", "fanout"):
             await channel.exchange_declare(f"{self._prefix}.{kind}", exchange_type=kind, durable=True)
         await channel.queue_declare(
             f"{self._prefix}.dead", durable=True, arguments={"x-max-length": 1000, "x-overflow": "drop-head"}
         )
 
-    async def _consume_replies(self, channel: AbstractChannel) -> str:
+    async def _consume_replies(self, channel: Channel) -> str:
         name = f"{self._prefix}.reply.{secrets.token_hex(8)}"
         await channel.queue_declare(name, exclusive=True, auto_delete=True)
         await channel.queue_bind(name, f"{self._prefix}.direct", routing_key=name)
@@ -228,7 +231,7 @@ class RabbitBroker:
         await channel.basic_consume(name, take, no_ack=True)
         return name
 
-    async def _consume_batches(self, channel: AbstractChannel, node: str, on_batch: OnBatch) -> None:
+    async def _consume_batches(self, channel: Channel, node: str, on_batch: OnBatch) -> None:
         name = f"{self._prefix}.node.{node}.{secrets.token_hex(4)}"
         await channel.queue_declare(
             name,

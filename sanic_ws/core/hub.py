@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from sanic_ws.core.outcomes import Answer
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.identity import User
 
 _NONE: frozenset[str] = frozenset()
+_MOST_CORKED = 64
 
 
 class Socket(Protocol):
@@ -32,6 +34,10 @@ class Socket(Protocol):
     opened: bool
     generation: int
 
+    @property
+    def writable(self) -> bool:
+        """Whether `write` would write."""
+
     def write(self, frame: bytes) -> bool:
         """Write a whole frame, or nothing and say `False` if the connection's queue is full."""
 
@@ -49,6 +55,7 @@ class Hub:
     def __init__(self) -> None:
         self._sockets: dict[str, Socket] = {}
         self._users: dict[str, dict[str, Socket]] = {}
+        self._corked: dict[Socket, list[bytes]] | None = None
 
     def __len__(self) -> int:
         return len(self._sockets)
@@ -107,7 +114,49 @@ class Hub:
             return Answer.NOT_MINE
         if not socket.opened:
             return Answer.NOT_YET
-        return Answer.DELIVERED if socket.write(frame) else Answer.OVERLOADED
+        if self._corked is None:
+            return Answer.DELIVERED if socket.write(frame) else Answer.OVERLOADED
+        if not socket.writable:
+            return Answer.OVERLOADED
+        frames = self._corked.get(socket)
+        if frames is None:
+            self._corked[socket] = [frame]
+        elif len(frames) < _MOST_CORKED:
+            frames.append(frame)
+        else:
+            socket.write(b"".join(self._corked.pop(socket)) + frame)
+        return Answer.DELIVERED
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """Write what is delivered within to each connection with one system call, at the end.
+
+        Nothing else may happen meanwhile: not for use across an await.
+        """
+        if self._corked is not None:
+            yield
+            return
+        self._corked = {}
+        try:
+            yield
+        finally:
+            self._flush()
+            self._corked = None
+
+    def _flush(self) -> None:
+        if self._corked:
+            corked, self._corked = self._corked, {}
+            for socket, frames in corked.items():
+                socket.write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+    def close(self, conn: str, code: int, session: str | None = None) -> Answer:
+        """Close one connection, behind what was delivered to it; with a session only if it is still that."""
+        socket = self._sockets.get(conn)
+        if socket is None or (session is not None and socket.session != session):
+            return Answer.NOT_MINE
+        self._flush()
+        socket.close(code)
+        return Answer.DELIVERED
 
     def deliver_to_user(
         self, user: User, frame: bytes, exclude: Collection[str] = _NONE
@@ -121,6 +170,7 @@ class Hub:
 
     def deliver_to_all(self, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
         """Write a frame to every connection that is open; return how many had which answer."""
+        self._flush()
         sockets = self.others(exclude) if exclude else self._sockets.values()
         written = full = 0
         for socket in sockets:

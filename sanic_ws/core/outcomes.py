@@ -110,6 +110,8 @@ class Receipt:
         """How many connections had which outcome."""
         if self.totals is not None:
             return self.totals
+        if len(self.deliveries) == 1:
+            return {self.deliveries[0].outcome: 1}
         return Counter(delivery.outcome for delivery in self.deliveries)
 
     @property

@@ -20,11 +20,12 @@ def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
     answers = bytearray()
     reply = Reply(batch.id, node, b"")
     deliver = hub.deliver
-    for target, frame in zip(batch.targets, batch.frames, strict=True):
-        answer = deliver(target, frame)
-        if answer is Answer.NOT_MINE and target[:1] in {"@", "*", "!"}:
-            answer = _special(hub, reply, len(answers), target, frame)
-        answers.append(answer)
+    with hub.corked():
+        for target, frame in zip(batch.targets, batch.frames, strict=True):
+            answer = deliver(target, frame)
+            if answer is Answer.NOT_MINE and target[:1] in {"@", "*", "!"}:
+                answer = _special(hub, reply, len(answers), target, frame)
+            answers.append(answer)
     reply.answers = bytes(answers)
     return reply
 
@@ -36,7 +37,7 @@ def refuse(batch: Batch, node: str, answer: Answer) -> Reply:
 
 def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> Answer:
     if target[0] == "!":
-        return _close(hub, target)
+        return hub.close(*read_close_target(target))
     if target[0] == "@":
         user, exclude = read_user_target(target)
         found = [(conn, int(answer)) for conn, answer in hub.deliver_to_user(user, frame, exclude)]
@@ -47,12 +48,3 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         counted = hub.deliver_to_all(frame, read_everyone_target(target))
         reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
     return Answer.SEVERAL
-
-
-def _close(hub: Hub, target: str) -> Answer:
-    conn, code, session = read_close_target(target)
-    socket = hub.get(conn)
-    if socket is None or (session is not None and socket.session != session):
-        return Answer.NOT_MINE
-    socket.close(code)
-    return Answer.DELIVERED

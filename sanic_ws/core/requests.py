@@ -118,9 +118,9 @@ def read_push_request(value: Any) -> PushRequest:
     """
     if not isinstance(value, dict):
         raise InvalidField("", "a push must be a JSON object")
-    for name in value:
-        if name not in _FIELDS:
-            raise InvalidField(name, "is not a field of a push")
+    if not value.keys() <= _FIELDS:
+        unknown = next(name for name in value if name not in _FIELDS)
+        raise InvalidField(unknown, "is not a field of a push")
     if "to" not in value:
         raise InvalidField("to", "is required")
     if value.get("offline", "fail") != "fail":
@@ -138,7 +138,7 @@ def read_push_request(value: Any) -> PushRequest:
         value.get("id"),
         value.get("wait", "written"),
         _read_timeout(value.get("timeout_ms")),
-        _read_conns(value.get("except", []), "except"),
+        _read_conns(value["except"], "except") if "except" in value else (),
     )
 
 

@@ -19,6 +19,7 @@ is listed for: that is `unavailable`, not `offline`. A silent node makes `unknow
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING
@@ -85,6 +86,12 @@ class Router:
 
     # What goes in and out
 
+    def submit_all(self, pushes: Iterable[Push], now: float) -> None:
+        """Take pushes in, in this order. Their receipts may be there before this returns."""
+        with nullcontext() if self._hub is None else self._hub.corked():
+            for push in pushes:
+                self.submit(push, now)
+
     def submit(self, push: Push, now: float) -> None:
         """Take a push in. Its receipt may be there before this returns."""
         push.open = 1
@@ -123,6 +130,17 @@ class Router:
         now: float,
     ) -> None:
         """Take in what the registry says; all `None` if it is out of reach."""
+        with nullcontext() if self._hub is None else self._hub.corked():
+            self._looked_up(look_up, owners, users, nodes, now)
+
+    def _looked_up(
+        self,
+        look_up: LookUp,
+        owners: Sequence[Owner | None] | None,
+        users: Sequence[list[UserConnection]] | None,
+        nodes: Iterable[str] | None,
+        now: float,
+    ) -> None:
         if nodes is not None:
             self._known_nodes = set(nodes)
         next_owner = iter(owners if owners is not None else [None] * len(look_up.conns)).__next__
@@ -358,11 +376,7 @@ class Router:
         assert self._hub is not None
         if push.close_code is None:
             return self._hub.deliver(conn, push.frame)
-        socket = self._hub.get(conn)
-        if socket is None:
-            return Answer.NOT_MINE
-        socket.close(push.close_code)
-        return Answer.DELIVERED
+        return self._hub.close(conn, push.close_code)
 
     # Lanes
 

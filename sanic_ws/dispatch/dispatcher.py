@@ -27,7 +27,7 @@ from sanic_ws.errors import (
 from sanic_ws.registry import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Sequence
     from typing import Any
 
     from sanic_ws.broker import Broker
@@ -77,9 +77,9 @@ class Dispatcher:
             "outcomes": {str(outcome): number for outcome, number in self._router.outcomes.items()},
         }
 
-    def submit(self, push: Push) -> None:
-        """Send a push on its way; its ``done`` is called when it has its receipt."""
-        self._router.submit(push, monotonic())
+    def submit(self, pushes: Sequence[Push]) -> None:
+        """Send pushes on their way; the ``done`` of each is called when it has its receipt."""
+        self._router.submit_all(pushes, monotonic())
         self._schedule()
 
     def on_reply(self, body: bytes) -> None:

@@ -22,12 +22,16 @@ async def connect(request: Request[Any, Any]) -> None:
     node: Node = request.app.ctx.node
     clients: Clients = request.app.ctx.clients
     settings = node.settings
-    protocol, greeting = accept(request, settings.max_message_bytes, settings.allowed_origins)
+    greeting = accept(request, settings.allowed_origins)
     sign = read_sign(request)
     if node.draining:
         raise Refused(503, "draining", "this node is leaving; connect to another")
     connection = Connection(
-        sign, node.new_session(), protocol, clients.conversation, settings.max_queue_bytes
+        sign,
+        node.new_session(),
+        clients.conversation,
+        settings.max_message_bytes,
+        settings.max_queue_bytes,
     )
     if len(node.hub) >= settings.max_connections:
         hand_over(request, connection, greeting)
@@ -49,8 +53,8 @@ async def echo(request: Request[Any, Any]) -> None:
     """Take in a client of the echo endpoint."""
     clients: Clients = request.app.ctx.clients
     settings = request.app.ctx.node.settings
-    protocol, greeting = accept(request, settings.max_message_bytes, settings.allowed_origins)
-    connection = Connection("", "", protocol, clients.echo, settings.max_queue_bytes)
+    greeting = accept(request, settings.allowed_origins)
+    connection = Connection("", "", clients.echo, settings.max_message_bytes, settings.max_queue_bytes)
     clients.keep_alive.add(connection)
     hand_over(request, connection, greeting)
 

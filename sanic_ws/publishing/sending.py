@@ -46,8 +46,7 @@ async def push_all(dispatcher: Dispatcher, requests: Sequence[PushRequest]) -> l
     call = _Call(len(waited))
     now = monotonic()
     pushes = [_push(request, now, call.done if request.wait != "none" else _ignore) for request in requests]
-    for push in pushes:
-        dispatcher.submit(push)
+    dispatcher.submit(pushes)
     if waited:
         await call.future
     return [
@@ -71,7 +70,7 @@ async def close_connection(dispatcher: Dispatcher, conn: str, code: int) -> Rece
         done=call.done,
         close_code=code,
     )
-    dispatcher.submit(push)
+    dispatcher.submit([push])
     await call.future
     return push.receipt()
 

@@ -75,7 +75,7 @@ class MemoryRegistry:
             )
         generation = claim.generation
         if generation == 0:
-            generation = had.generation if same else max(had.generation + 1, time.time_ns() // 1000)
+            generation = had.generation if same else max(had.generation + 1, time.time_ns() // 1_000_000)
         self._store.conns[claim.conn] = _Entry(claim.owner, generation, user)
         if user is not None:
             self._enlist(claim, user)

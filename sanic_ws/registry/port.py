@@ -47,7 +47,7 @@ class Claimed:
 
     Attributes:
         accepted: False if a newer session has the id, which then is `before`.
-        generation: the order of sessions of one id; microseconds since the epoch of the registry's clock
+        generation: the order of sessions of one id; milliseconds since the epoch of the registry's clock
             at the session's start.
         before: who had the id, if somebody else.
         user: who the id is bound to.
@@ -79,7 +79,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Say where a connection is, whose, and since when (microseconds since the epoch)."""
+    """Say where a connection is, whose, and since when (milliseconds since the epoch)."""
 
     owner: Owner | None
     user: User | None

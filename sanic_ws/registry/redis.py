@@ -10,7 +10,7 @@ Keys; every script touches one of them, every entity has its own hash tag::
 Strings, so that one MGET looks up a whole round. ``␟`` is U+001F, which no id holds: ids are escaped.
 ``node`` is empty where only the binding is left. An owner's entry has no lease of its own: it is worth
 as much as its node's lease (``nodes``), which the node's heartbeat renews, so that a million idle
-connections cost Redis nothing. Times are Redis's own, in microseconds (generation) and seconds (expiry).
+connections cost Redis nothing. Times are Redis's own, in milliseconds (generation) and seconds (expiry).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ end
 if generation == 0 then
   if same then generation = generation_before else
     local now = redis.call('TIME')
-    generation = math.max(generation_before + 1, now[1] * 1000000 + now[2])
+    generation = math.max(generation_before + 1, now[1] * 1000 + math.floor(now[2] / 1000))
   end
 end
 local ttl = ARGV[6]

@@ -6,14 +6,12 @@ Sanic's own one forgets it, so that the end of Sanic's task for the request does
 
 from __future__ import annotations
 
-import logging
+import base64
+import binascii
 import secrets
 from typing import TYPE_CHECKING, Any, cast
 
-from websockets.datastructures import Headers
-from websockets.http11 import Request as HandshakeRequest
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
+from websockets.utils import accept_key
 
 from sanic_ws.core.identity import check_conn
 from sanic_ws.errors import InvalidField, SanicWsError
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
 
     from sanic_ws.websocket.connection import Connection
 
-_SILENT = logging.getLogger("sanic_ws.websocket.protocol")
-_SILENT.setLevel(logging.WARNING)
 SIGN_BYTES = 16
 
 
@@ -46,23 +42,42 @@ class Refused(SanicWsError):  # noqa: N818 - what happened to the handshake
         self.field = field
 
 
-def accept(
-    request: Request[Any, Any], max_message_bytes: int, origins: tuple[str, ...]
-) -> tuple[ServerProtocol, bytes]:
-    """Check an upgrade request; return the protocol and the answer's bytes.
+def accept(request: Request[Any, Any], origins: tuple[str, ...]) -> bytes:
+    """Check an upgrade request (RFC 6455, section 4.2.1); return the answer that accepts it.
 
     Raises:
         Refused: it is no valid upgrade (400), or comes from a page elsewhere (403).
     """
-    if request.headers.get("upgrade", "").lower() != "websocket":
+    headers = request.headers
+    if headers.get("upgrade", "").lower() != "websocket":
         raise Refused(400, "not_a_websocket", "this address is for WebSocket connections only")
     _check_origin(request, origins)
-    protocol = ServerProtocol(state=OPEN, max_size=max_message_bytes, logger=_SILENT)
-    headers = Headers(request.headers.items())
-    response = protocol.accept(HandshakeRequest(request.path, headers))
-    if response.status_code != 101:  # noqa: PLR2004 - Switching Protocols
-        raise Refused(400, "bad_handshake", str(protocol.handshake_exc))
-    return protocol, response.serialize()
+    if "upgrade" not in {
+        token.strip().lower() for token in ",".join(headers.getall("connection", [])).split(",")
+    }:
+        raise Refused(400, "bad_handshake", "Connection: must hold Upgrade")
+    if request.version != "1.1":
+        raise Refused(400, "bad_handshake", "HTTP/1.1 is needed")
+    if headers.getall("sec-websocket-version", []) != ["13"]:
+        raise Refused(400, "bad_handshake", "Sec-WebSocket-Version: must be 13")
+    keys = headers.getall("sec-websocket-key", [])
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise Refused(400, "bad_handshake", "Sec-WebSocket-Key: must be 16 bytes in base64, once")
+    return _ACCEPTED % accept_key(keys[0].strip()).encode()
+
+
+_ACCEPTED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+)
+_KEY_BYTES = 16
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key.strip(), validate=True)) == _KEY_BYTES
+    except (binascii.Error, ValueError):
+        return False
 
 
 def _check_origin(request: Request[Any, Any], origins: tuple[str, ...]) -> None:

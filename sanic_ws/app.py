@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sanic import Sanic
 from sanic.config import Config
-from sanic.worker.loader import AppLoader
 
 from sanic_ws.http import cluster, errors, health, push, sockets
 from sanic_ws.node import Node
 from sanic_ws.websocket.clients import Clients
 from sanic_ws.websocket.conversation import OWN_TYPES
 from sanic_ws.websocket.handlers import Handler, Handlers, Message
+from sanic_ws.workers import run_workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Gateway", "Message", "create_app", "run"]
 
 BODY_BYTES = 16 << 20
+BACKLOG = 4096
 
 
 class Gateway:
@@ -125,14 +127,27 @@ def run(settings: Settings, echo_path: str | None = None) -> None:
         settings: the operator's.
         echo_path: where to send messages back as they came, if anywhere.
     """
+    if settings.workers == 1:
+        _work(settings, echo_path)
+    else:
+        run_workers(settings.workers, partial(_work, settings, echo_path))
+
+
+def _work(settings: Settings, echo_path: str | None) -> None:
     # A node holds many objects for long and makes few cycles: look for these less often.
     gc.set_threshold(20_000, 10, 100)
-    options: dict[str, Any] = {"motd": False, "backlog": 4096, "access_log": False}
-    if settings.workers == 1:
-        app = create_app(settings, echo_path)
-        app.run(settings.host, settings.port, single_process=True, **options)
-        return
-    loader = AppLoader(factory=partial(create_app, settings, echo_path))
-    app = loader.load()
-    app.prepare(settings.host, settings.port, workers=settings.workers, **options)
-    Sanic.serve(primary=app, app_loader=loader)
+    sock = _listen(settings)
+    create_app(settings, echo_path).run(sock=sock, single_process=True, motd=False, access_log=False)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.workers > 1:
+        # Each process has a queue of its own, and the system spreads connections over them.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind((settings.host, settings.port))
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    return sock

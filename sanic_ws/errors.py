@@ -4,15 +4,15 @@
 
     SanicWsError
     ├── InvalidField            what was given breaks the contract; names the field
+    │   └── TooLarge            more than the gateway takes
     ├── InvalidJSON             the text is not strict JSON (RFC 8259)
     ├── MalformedBatch          a message between nodes cannot be read
     ├── RegistryUnavailable     Redis does not answer in time
-    ├── BrokerError
-    │   ├── BrokerUnavailable   RabbitMQ cannot be reached; certainly not sent
-    │   ├── Unroutable          the node's queue is gone; certainly not sent
-    │   ├── QueueFull           the node's queue refuses more; certainly not sent
-    │   └── BrokerLost          the connection broke before the confirm; may have been sent
-    └── ConnectionRefused       this connection id belongs to somebody else
+    └── BrokerError
+        ├── BrokerUnavailable   RabbitMQ cannot be reached; certainly not sent
+        ├── Unroutable          the node's queue is gone; certainly not sent
+        ├── QueueFull           the node's queue refuses more; certainly not sent
+        └── BrokerLost          the connection broke before the confirm; may have been sent
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = [
     "BrokerError",
     "BrokerLost",
     "BrokerUnavailable",
-    "ConnectionRefused",
     "InvalidField",
     "InvalidJSON",
     "MalformedBatch",
     "QueueFull",
     "RegistryUnavailable",
     "SanicWsError",
+    "TooLarge",
     "Unroutable",
 ]
 
@@ -48,6 +48,10 @@ class InvalidField(SanicWsError):  # noqa: N818 - reads better where it is raise
         super().__init__(f"{field}: {reason}" if field else reason)
         self.field = field
         self.reason = reason
+
+
+class TooLarge(InvalidField):
+    """Report more than the gateway takes."""
 
 
 class InvalidJSON(SanicWsError):  # noqa: N818
@@ -80,7 +84,3 @@ class QueueFull(BrokerError):  # noqa: N818
 
 class BrokerLost(BrokerError):  # noqa: N818
     """Report that the connection broke before the confirm; the batch may have been sent."""
-
-
-class ConnectionRefused(SanicWsError):  # noqa: N818
-    """Report a connection id that is bound to another identity."""

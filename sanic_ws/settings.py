@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -144,13 +145,32 @@ def _check(settings: Settings) -> None:
         raise InvalidField(_variable("api_keys"), str(exc)) from None
     if settings.mode == "dev" and settings.host not in ("127.0.0.1", "::1", "localhost"):
         raise InvalidField(_variable("host"), "dev listens on loopback only; use serve for anything else")
-    for name in ("redis_url", "amqp_url"):
-        if not getattr(settings, name):
-            raise InvalidField(_variable(name), "is required")
+    for name, schemes in _SCHEMES.items():
+        for url in getattr(settings, name).split("," if name == "amqp_url" else None) or [""]:
+            _check_url(_variable(name), url.strip(), schemes)
     if settings.mode == "serve" and not keys:
         raise InvalidField(_variable("api_keys"), "is required: without a key nobody can push")
     if settings.embedded and settings.workers > 1:
         raise InvalidField(_variable("workers"), "must be 1 with memory://, which serves one process")
+
+
+_SCHEMES = {
+    "redis_url": ("redis", "rediss", "memory"),
+    "amqp_url": ("amqp", "amqps", "memory"),
+}
+
+
+def _check_url(variable: str, url: str, schemes: tuple[str, ...]) -> None:
+    if not url:
+        raise InvalidField(variable, "is required")
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in schemes and parts.port != 0
+    except ValueError:
+        fine = False
+    if not fine:
+        allowed = ", ".join(f"{scheme}://" for scheme in schemes)
+        raise InvalidField(variable, f"must be a URL that begins with one of {allowed}")
 
 
 def _variable(name: str) -> str:

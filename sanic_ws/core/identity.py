@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 from sanic_ws.errors import InvalidField
 
 MAX_ID_CHARS = 128
+USER_FIELDS = ("userId", "tenantId", "bankId", "fromType")
 _CONN = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 
 

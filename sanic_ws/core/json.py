@@ -6,12 +6,17 @@ Reading refuses ``NaN``, ``Infinity``, ``01``, lone surrogates, trailing text an
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import ujson
 from pydantic_core import from_json
 
 from sanic_ws.errors import InvalidJSON
+
+# Numbers so large may read as an infinity, which has no JSON form.
+_HUGE = re.compile(rb"[eE]\+?\d{3}|\d{300}")
+_HUGE_TEXT = re.compile(_HUGE.pattern.decode())
 
 
 def loads(text: str | bytes | bytearray) -> Any:
@@ -21,9 +26,12 @@ def loads(text: str | bytes | bytearray) -> Any:
         InvalidJSON: the text is not strict JSON, or nests deeper than 200.
     """
     try:
-        return from_json(text, allow_inf_nan=False)
+        value = from_json(text, allow_inf_nan=False)
     except (ValueError, UnicodeEncodeError) as exc:
         raise InvalidJSON(str(exc)) from None
+    if _HUGE_TEXT.search(text) if isinstance(text, str) else _HUGE.search(text):
+        dumps(value)
+    return value
 
 
 def dumps(value: Any) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
 from sanic_ws.core.frames import binary_frame, text_frame
-from sanic_ws.core.identity import Conn, Everyone, Group, User, check_conn, user_from_json
+from sanic_ws.core.identity import USER_FIELDS, Conn, Everyone, Group, User, check_conn, user_from_json
 from sanic_ws.core.messages import MAX_PUSH_ID_CHARS, check_push_type, timestamp
 from sanic_ws.errors import InvalidField, InvalidJSON
 
@@ -23,9 +23,11 @@ Target = Conn | User | Group | Everyone
 DEFAULT_TIMEOUT_S = 2.0
 MAX_TIMEOUT_S = 60.0
 MAX_TARGETS = 1000
+MAX_TTL_S = 30 * 24 * 3600
 _FIELDS = frozenset(
     {"to", "type", "data", "raw", "raw_base64", "id", "wait", "timeout_ms", "except", "offline", "ttl_s"}
 )
+_USER_FIELDS = frozenset(USER_FIELDS)
 _new_id = count(1).__next__
 _ID_PREFIX = secrets.token_hex(8)
 
@@ -67,7 +69,7 @@ class PushRequest:
         if self.wait not in ("written", "none"):
             raise InvalidField("wait", "must be 'written' or 'none'")
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
-            raise InvalidField("timeout_ms", f"must be more than 0 and at most {MAX_TIMEOUT_S * 1000:.0f}")
+            raise InvalidField("timeout_s", f"must be more than 0 and at most {MAX_TIMEOUT_S:.0f}")
         if isinstance(self.exclude, str):
             raise InvalidField("except", "must be a list of connection ids")
         if (self.type is None) == (self.raw is None):
@@ -125,6 +127,8 @@ def read_push_request(value: Any) -> PushRequest:
         raise InvalidField("to", "is required")
     if value.get("offline", "fail") != "fail":
         raise InvalidField("offline", "must be 'fail'")
+    if "ttl_s" in value:
+        _read_whole(value["ttl_s"], "ttl_s", MAX_TTL_S)
     raw = _read_raw(value)
     if raw is not None and ("type" in value or "data" in value):
         raise InvalidField("raw" if "raw" in value else "raw_base64", "stands in place of type and data")
@@ -160,9 +164,13 @@ def _read_raw(value: dict[str, Any]) -> str | bytes | None:
 def _read_timeout(value: Any) -> float:
     if value is None:
         return DEFAULT_TIMEOUT_S
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidField("timeout_ms", "must be an integer")
-    return value / 1000
+    return _read_whole(value, "timeout_ms", int(MAX_TIMEOUT_S * 1000)) / 1000
+
+
+def _read_whole(value: Any, field: str, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= most:
+        raise InvalidField(field, f"must be an integer from 1 to {most}")
+    return value
 
 
 def _read_conns(value: Any, field: str) -> list[str]:
@@ -191,6 +199,13 @@ def _read_conn(value: Any, field: str) -> Target:
     return Conn(check_conn(value, field))
 
 
+def _read_user(value: Any, field: str) -> Target:
+    if isinstance(value, dict) and not value.keys() <= _USER_FIELDS:
+        unknown = next(name for name in value if name not in _USER_FIELDS)
+        raise InvalidField(f"{field}.{unknown}", "is not part of a user")
+    return user_from_json(value, field)
+
+
 def _read_all(value: Any) -> Target:
     if value is not True:
         raise InvalidField("to.all", "must be true")
@@ -200,7 +215,7 @@ def _read_all(value: Any) -> Target:
 _TARGETS: dict[str, Callable[[Any], Target | list[Target]]] = {
     "conn": lambda value: _read_conn(value, "to.conn"),
     "conns": lambda value: _read_many(_read_conn, value, "to.conns"),
-    "user": lambda value: user_from_json(value, "to.user"),
-    "users": lambda value: _read_many(user_from_json, value, "to.users"),
+    "user": lambda value: _read_user(value, "to.user"),
+    "users": lambda value: _read_many(_read_user, value, "to.users"),
     "all": _read_all,
 }

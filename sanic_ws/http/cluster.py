@@ -9,7 +9,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from sanic.exceptions import NotFound
 
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.core.identity import User, check_conn
+from sanic_ws.core.identity import USER_FIELDS, User, check_conn
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.errors import InvalidField
 from sanic_ws.http.auth import scope
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from sanic_ws.registry import Info
 
 blueprint = Blueprint("cluster", url_prefix="/api/v1")
-
-_USER_FIELDS = ("userId", "tenantId", "bankId", "fromType")
 
 
 @blueprint.get("/connections/<conn:str>")
@@ -114,9 +112,11 @@ async def get_stats(request: Request[Any, Any]) -> HTTPResponse:
 def _read_user(request: Request[Any, Any]) -> User:
     given = request.get_args(keep_blank_values=True)
     for name in given:
-        if name not in _USER_FIELDS:
+        if name not in USER_FIELDS:
             raise InvalidField(name, "is not part of a user")
-    user_id, *rest = (given.get(name) for name in _USER_FIELDS)
+        if len(given.getlist(name)) > 1:
+            raise InvalidField(name, "must be given once")
+    user_id, *rest = (given.get(name) for name in USER_FIELDS)
     return User(user_id or "", *rest)
 
 

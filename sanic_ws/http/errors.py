@@ -6,11 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sanic import HTTPResponse, Request, Sanic, raw
-from sanic.exceptions import SanicException
+from sanic.exceptions import RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
 from sanic_ws.core import json
-from sanic_ws.errors import InvalidField, InvalidJSON, RegistryUnavailable
+from sanic_ws.errors import InvalidField, InvalidJSON, RegistryUnavailable, TooLarge
 from sanic_ws.websocket.handshake import Refused
 
 if TYPE_CHECKING:
@@ -52,20 +52,30 @@ class Errors(ErrorHandler):
 
     def default(self, request: Request[Any, Any], exception: Exception) -> HTTPResponse:
         """Answer for an exception."""
-        match exception:
-            case Refused():
-                return error(exception.status, exception.code, str(exception), exception.field)
-            case InvalidField():
-                return error(400, "invalid_field", str(exception), exception.field)
-            case InvalidJSON():
-                return error(400, "invalid_json", f"not JSON: {exception}")
-            case RegistryUnavailable():
-                return error(503, "unavailable", "the registry does not answer")
-            case SanicException() if exception.status_code in _CODES:
-                status = exception.status_code
-                return error(status, _CODES[status], _plain(exception), headers=exception.headers)
+        known = _answer_known(exception)
+        if known is not None:
+            return known
         log.error("%s %s failed", request.method, request.path, exc_info=exception)
         return error(500, "internal_error", "something went wrong here; it was logged")
+
+
+def _answer_known(exc: BaseException) -> HTTPResponse | None:  # noqa: PLR0911 - one for each kind
+    """Answer for what a client or a backend did wrong; None for a fault of ours."""
+    match exc:
+        case RequestCancelled():
+            return HTTPResponse(status=499)  # the client went away; nobody reads this
+        case Refused():
+            return error(exc.status, exc.code, str(exc), exc.field)
+        case InvalidField():
+            status, code = (413, "too_large") if isinstance(exc, TooLarge) else (400, "invalid_field")
+            return error(status, code, str(exc), exc.field)
+        case InvalidJSON():
+            return error(400, "invalid_json", f"not JSON: {exc}")
+        case RegistryUnavailable():
+            return error(503, "unavailable", "the registry does not answer")
+        case SanicException() if exc.status_code in _CODES:
+            return error(exc.status_code, _CODES[exc.status_code], _plain(exc), headers=exc.headers)
+    return None
 
 
 def _plain(exception: SanicException) -> str:

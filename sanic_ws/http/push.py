@@ -15,7 +15,8 @@ from sanic_ws.http.errors import answer
 from sanic_ws.publishing.sending import push_all
 
 if TYPE_CHECKING:
-    from sanic_ws.dispatch import Dispatcher
+    from sanic_ws.core.outcomes import Receipt
+    from sanic_ws.node import Node
 
 MAX_BATCH = 1000
 
@@ -29,7 +30,7 @@ _STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
 async def push(request: Request[Any, Any]) -> HTTPResponse:
     """Push one message and answer with its receipt."""
     asked = _checked(json.loads(request.body), "")
-    (receipt,) = await push_all(_dispatcher(request), [asked])
+    (receipt,) = await _push(request, [asked])
     status = 202 if asked.wait == "none" else _STATUS.get(receipt.outcome, 200)
     return answer(receipt.to_json(), status)
 
@@ -42,7 +43,7 @@ async def batch(request: Request[Any, Any]) -> HTTPResponse:
     if len(values) > MAX_BATCH:
         raise InvalidField("pushes", f"must be at most {MAX_BATCH}")
     asked = [_checked(value, f"pushes[{number}]") for number, value in enumerate(values)]
-    receipts = await push_all(_dispatcher(request), asked)
+    receipts = await _push(request, asked)
     return answer({"receipts": [receipt.to_json() for receipt in receipts]})
 
 
@@ -60,6 +61,8 @@ def _read_batch(body: bytes, content_type: str) -> list[Any]:
         return [value]
     if not isinstance(value, dict) or not isinstance(value.get("pushes"), list):
         raise InvalidField("pushes", "must be a list")
+    for name in value.keys() - {"pushes"}:
+        raise InvalidField(str(name), "is not part of a batch")
     return list(value["pushes"])
 
 
@@ -83,6 +86,6 @@ def _checked(value: Any, where: str) -> PushRequest:
     return asked
 
 
-def _dispatcher(request: Request[Any, Any]) -> Dispatcher:
-    dispatcher: Dispatcher = request.app.ctx.node.dispatcher
-    return dispatcher
+async def _push(request: Request[Any, Any], asked: list[PushRequest]) -> list[Receipt]:
+    node: Node = request.app.ctx.node
+    return await push_all(node.dispatcher, asked, node.settings.max_message_bytes)

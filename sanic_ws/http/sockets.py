@@ -62,4 +62,4 @@ async def echo(request: Request[Any, Any]) -> None:
 # Sanic expects no response from these.
 connect.is_websocket = True  # type: ignore[attr-defined]
 echo.is_websocket = True  # type: ignore[attr-defined]
-blueprint.add_route(connect, "/ws", methods=["GET"], name="ws")
+blueprint.add_route(connect, "/ws", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], name="ws")

@@ -10,6 +10,7 @@ from sanic_ws.core.identity import Conn
 from sanic_ws.core.outcomes import Outcome, Receipt
 from sanic_ws.core.push import NOBODY, Push
 from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, new_push_id
+from sanic_ws.errors import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,19 +34,29 @@ class _Call:
             self.future.set_result(None)
 
 
-async def push_all(dispatcher: Dispatcher, requests: Sequence[PushRequest]) -> list[Receipt]:
+async def push_all(
+    dispatcher: Dispatcher, requests: Sequence[PushRequest], most_bytes: int | None = None
+) -> list[Receipt]:
     """Push, in this order, and return the receipts in the same order.
 
     Every request is checked before the first one is sent. Cancelling the call does not take back what
     was sent.
 
+    Args:
+        dispatcher: sends them.
+        requests: what is asked for.
+        most_bytes: of one frame.
+
     Raises:
         InvalidField: a request breaks the contract; nothing was sent.
+        TooLarge: a frame is longer than ``most_bytes``; nothing was sent.
     """
     waited = [request for request in requests if request.wait != "none"]
     call = _Call(len(waited))
     now = monotonic()
     pushes = [_push(request, now, call.done if request.wait != "none" else _ignore) for request in requests]
+    if most_bytes is not None and any(len(push.frame) > most_bytes for push in pushes):
+        raise TooLarge("data", f"a message must be at most {most_bytes} bytes")
     dispatcher.submit(pushes)
     if waited:
         await call.future

@@ -49,7 +49,7 @@ def accept(request: Request[Any, Any], origins: tuple[str, ...]) -> bytes:
         Refused: it is no valid upgrade (400), or comes from a page elsewhere (403).
     """
     headers = request.headers
-    if headers.get("upgrade", "").lower() != "websocket":
+    if request.method != "GET" or headers.get("upgrade", "").lower() != "websocket":
         raise Refused(400, "not_a_websocket", "this address is for WebSocket connections only")
     _check_origin(request, origins)
     if "upgrade" not in {

@@ -1,0 +1,491 @@
+"""What every registry promises: one suite for the one in memory and the one in Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+import redis.asyncio as aioredis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sanic_ws.core.flights import Owner, UserConnection
+from sanic_ws.core.identity import User
+from sanic_ws.errors import RegistryUnavailable
+from sanic_ws.registry import Claim, NodeInfo, Registry, Release
+from sanic_ws.registry.memory import MemoryRegistry
+from sanic_ws.registry.port import BINDING_S, USER_CONNECTIONS
+from sanic_ws.registry.redis import RedisRegistry
+from tests.integration.peers import eventually, unique
+from tests.servers import RedisServer
+
+A, B, C = Owner("node-a", "1"), Owner("node-b", "1"), Owner("node-c", "7")
+ALICE, BOB = User(1, tenant_id=7, from_type="web"), User(2, from_type="app")
+LONG_S = 60.0
+BOUND_S = 10.0
+"""A guard against waiting for ever, not an expectation."""
+
+MakeRegistry = Callable[[], Registry]
+
+
+@pytest.fixture(params=["memory", "redis"])
+def make_registry(request: pytest.FixtureRequest) -> Iterator[MakeRegistry]:
+    """Make registries that share nothing with each other."""
+    if request.param == "memory":
+        yield lambda: MemoryRegistry(f"memory://{unique()}", "t")
+    else:
+        url = request.getfixturevalue("redis").url
+        yield lambda: RedisRegistry(url, unique())
+
+
+@pytest.fixture
+async def registry(make_registry: MakeRegistry) -> AsyncIterator[Registry]:
+    made = make_registry()
+    yield made
+    await made.close()
+
+
+async def empty(registry: Any) -> None:
+    """Take everything away from a registry, as FLUSHALL does."""
+    if isinstance(registry, MemoryRegistry):
+        registry._store.conns.clear()
+        registry._store.users.clear()
+        registry._store.nodes.clear()
+    else:
+        keys = [key async for key in registry._redis.scan_iter(f"{registry._prefix}:*")]
+        await registry._redis.delete(*keys)
+
+
+async def claim(registry: Registry, conn: str, owner: Owner, generation: int = 0, user: User | None = None):
+    (claimed,) = await registry.claim([Claim(conn, owner, generation, user)])
+    return claimed
+
+
+async def clock_goes_on(registry: Registry, generation: int) -> None:
+    """Wait until the registry's clock gives later generations than this."""
+
+    async def later() -> bool:
+        return (await claim(registry, unique(), C)).generation > generation
+
+    await eventually(later, "a later generation")
+
+
+async def owner_of(registry: Registry, conn: str) -> Owner | None:
+    (owner,), _ = await registry.look_up([conn], [])
+    return owner
+
+
+async def connections_of(registry: Registry, user: User) -> list[UserConnection]:
+    _, (found,) = await registry.look_up([], [user.key])
+    return found
+
+
+def info(node: str, **given: Any) -> NodeInfo:
+    fields = {"name": "n", "connections": 3, "started": "2026-01-01T00:00:00Z", "state": "ready"}
+    return NodeInfo(node, **(fields | {"version": "1"} | given))
+
+
+class TestClaims:
+    async def test_first_claim_is_accepted_and_replaces_nobody(self, registry):
+        claimed = await claim(registry, "c", A)
+        assert claimed.accepted
+        assert claimed.generation > 0
+        assert (claimed.before, claimed.user, claimed.missing) == (None, None, False)
+        assert await owner_of(registry, "c") == A
+
+    async def test_newest_claim_wins_and_names_whom_it_replaced(self, registry):
+        first = await claim(registry, "c", A)
+        second = await claim(registry, "c", B)
+        assert second.accepted
+        assert second.before == A
+        assert second.generation > first.generation
+        assert await owner_of(registry, "c") == B
+
+    async def test_new_session_on_the_same_node_names_the_old_session(self, registry):
+        await claim(registry, "c", Owner("node-a", "1"))
+        claimed = await claim(registry, "c", Owner("node-a", "2"))
+        assert claimed.before == Owner("node-a", "1")
+
+    async def test_of_two_claims_in_one_call_the_later_wins(self, registry):
+        first, second = await registry.claim([Claim("c", A), Claim("c", B)])
+        assert first.accepted
+        assert second.before == A
+        assert await owner_of(registry, "c") == B
+
+    async def test_many_claims_are_answered_in_their_order(self, registry):
+        await claim(registry, "c1", A)
+        claimed = await registry.claim([Claim(f"c{n}", B) for n in range(3)])
+        assert [c.before for c in claimed] == [None, A, None]
+
+    async def test_claiming_nothing_answers_nothing(self, registry):
+        assert await registry.claim([]) == []
+
+    async def test_asserting_again_keeps_the_generation_and_replaces_nobody(self, registry):
+        first = await claim(registry, "c", A)
+        again = await claim(registry, "c", A, first.generation)
+        assert again.accepted
+        assert again.generation == first.generation
+        assert (again.before, again.missing) == (None, False)
+
+    async def test_older_session_that_asserts_again_is_refused_and_told_by_whom(self, registry):
+        first = await claim(registry, "c", A)
+        second = await claim(registry, "c", B)
+        refused = await claim(registry, "c", A, first.generation)
+        assert not refused.accepted
+        assert refused.before == B
+        assert refused.generation == second.generation
+        assert await owner_of(registry, "c") == B
+
+    async def test_refused_claim_does_not_enter_the_users_list(self, registry):
+        first = await claim(registry, "c", A, user=ALICE)
+        await claim(registry, "c", B, user=ALICE)
+        await claim(registry, "c", A, first.generation, ALICE)
+        assert await connections_of(registry, ALICE) == [UserConnection("c", B, "web")]
+
+
+class TestAfterItWasEmptied:
+    async def test_asserted_claim_says_that_it_was_missing_and_keeps_its_generation(self, registry):
+        first = await claim(registry, "c", A, user=ALICE)
+        await empty(registry)
+        again = await claim(registry, "c", A, first.generation, ALICE)
+        assert (again.accepted, again.missing, again.before) == (True, True, None)
+        assert again.generation == first.generation
+        assert await owner_of(registry, "c") == A
+        assert await connections_of(registry, ALICE) == [UserConnection("c", A, "web")]
+
+    async def test_zombie_that_asserts_first_loses_to_the_newer_session(self, registry):
+        zombie = await claim(registry, "c", A)
+        newest = await claim(registry, "c", B)
+        await empty(registry)
+        assert (await claim(registry, "c", A, zombie.generation)).accepted
+        assert (await claim(registry, "c", B, newest.generation)).before == A
+        assert await owner_of(registry, "c") == B
+
+    async def test_zombie_that_asserts_last_is_refused(self, registry):
+        zombie = await claim(registry, "c", A)
+        newest = await claim(registry, "c", B)
+        await empty(registry)
+        assert (await claim(registry, "c", B, newest.generation)).accepted
+        assert not (await claim(registry, "c", A, zombie.generation)).accepted
+        assert await owner_of(registry, "c") == B
+
+    async def test_new_session_is_newer_than_all_that_were_before(self, registry):
+        before = await claim(registry, "c", A)
+        await clock_goes_on(registry, before.generation)
+        await empty(registry)
+        newest = await claim(registry, "c", B)
+        assert newest.generation > before.generation
+        assert not (await claim(registry, "c", A, before.generation)).accepted
+
+
+class TestReleases:
+    async def test_release_forgets_the_connection(self, registry):
+        await claim(registry, "c", A)
+        await registry.release([Release("c", A, None)])
+        assert await owner_of(registry, "c") is None
+        assert await registry.describe(["c"]) == [None]
+
+    @pytest.mark.parametrize("stranger", [B, Owner("node-a", "2"), Owner("node-a", "")])
+    async def test_only_the_owner_and_its_session_can_release(self, registry, stranger):
+        await claim(registry, "c", A, user=ALICE)
+        await registry.release([Release("c", stranger, ALICE)])
+        assert await owner_of(registry, "c") == A
+        assert await connections_of(registry, ALICE) == [UserConnection("c", A, "web")]
+
+    async def test_late_release_never_erases_the_new_owner(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        await claim(registry, "c", B, user=ALICE)
+        await registry.release([Release("c", A, ALICE)])
+        assert await owner_of(registry, "c") == B
+        assert await connections_of(registry, ALICE) == [UserConnection("c", B, "web")]
+
+    async def test_releasing_what_is_not_there_changes_nothing(self, registry):
+        await registry.release([Release("c", A, ALICE), Release("d", A, None)])
+        await registry.release([])
+        assert await owner_of(registry, "c") is None
+
+    async def test_release_takes_only_this_connection_from_the_user(self, registry):
+        await registry.claim([Claim("c", A, 0, ALICE), Claim("cc", A, 0, ALICE), Claim("d", A, 0, ALICE)])
+        await registry.release([Release("c", A, ALICE)])
+        assert [c.conn for c in await connections_of(registry, ALICE)] == ["cc", "d"]
+
+
+class TestBindings:
+    async def test_binding_outlives_the_connection_and_a_claim_restores_it(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        await registry.release([Release("c", A, ALICE)])
+        assert await owner_of(registry, "c") is None
+        assert await connections_of(registry, ALICE) == []
+        (known,) = await registry.describe(["c"])
+        assert (known.owner, known.user) == (None, ALICE)
+        restored = await claim(registry, "c", B)
+        assert (restored.user, restored.before, restored.missing) == (ALICE, None, False)
+        assert await connections_of(registry, ALICE) == [UserConnection("c", B, "web")]
+
+    async def test_claim_without_a_user_keeps_the_binding(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        assert (await claim(registry, "c", B)).user == ALICE
+        assert await connections_of(registry, ALICE) == [UserConnection("c", B, "web")]
+
+    async def test_rebinding_moves_the_connection_from_one_user_to_the_other(self, registry):
+        first = await claim(registry, "c", A, user=ALICE)
+        await registry.release([Release("c", A, ALICE, conn_too=False)])
+        again = await claim(registry, "c", A, first.generation, BOB)
+        assert again.user == BOB
+        assert await connections_of(registry, ALICE) == []
+        assert await connections_of(registry, BOB) == [UserConnection("c", A, "app")]
+        assert await owner_of(registry, "c") == A
+
+    async def test_changed_kind_of_device_replaces_the_old_one(self, registry):
+        first = await claim(registry, "c", A, user=User(1, from_type="web"))
+        await claim(registry, "c", A, first.generation, User(1, from_type="app"))
+        assert await connections_of(registry, User(1)) == [UserConnection("c", A, "app")]
+
+    async def test_two_devices_of_one_kind_stand_side_by_side(self, registry):
+        await registry.claim([Claim("c", A, 0, ALICE), Claim("d", B, 0, ALICE)])
+        found = await connections_of(registry, ALICE)
+        assert found == [UserConnection("c", A, "web"), UserConnection("d", B, "web")]
+
+    async def test_user_keeps_so_many_connections_and_the_oldest_goes_first(self, registry):
+        await registry.claim([Claim(f"c{n}", A, 0, ALICE) for n in range(USER_CONNECTIONS + 2)])
+        found = await connections_of(registry, ALICE)
+        assert [c.conn for c in found] == [f"c{n}" for n in range(2, USER_CONNECTIONS + 2)]
+
+    async def test_connection_that_is_asserted_again_is_not_the_oldest(self, registry):
+        claimed = await registry.claim([Claim(f"c{n}", A, 0, ALICE) for n in range(USER_CONNECTIONS)])
+        await claim(registry, "c0", A, claimed[0].generation, ALICE)
+        await claim(registry, "new", A, user=ALICE)
+        conns = {c.conn for c in await connections_of(registry, ALICE)}
+        assert "c0" in conns
+        assert "c1" not in conns
+
+
+class TestLookUp:
+    async def test_owners_and_users_come_in_the_order_asked(self, registry):
+        await registry.claim([Claim("c", A, 0, ALICE), Claim("d", B, 0, BOB), Claim("e", C)])
+        conns, users = ["e", "nobody", "c", "e", "d"], [BOB.key, "nobody::", ALICE.key, BOB.key]
+        owners, found = await registry.look_up(conns, users)
+        assert owners == [C, None, A, C, B]
+        bobs, alices = [UserConnection("d", B, "app")], [UserConnection("c", A, "web")]
+        assert found == [bobs, [], alices, bobs]
+
+    async def test_users_alone(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        assert await registry.look_up([], [ALICE.key]) == ([], [[UserConnection("c", A, "web")]])
+
+    async def test_nothing(self, registry):
+        assert await registry.look_up([], []) == ([], [])
+
+    async def test_device_without_a_kind(self, registry):
+        await claim(registry, "c", A, user=User(5))
+        assert await connections_of(registry, User(5)) == [UserConnection("c", A, None)]
+
+    async def test_describe_says_where_whose_and_since_when(self, registry):
+        claimed = await claim(registry, "c", A, user=ALICE)
+        await claim(registry, "d", B)
+        c, nobody, d = await registry.describe(["c", "nobody", "d"])
+        assert (c.owner, c.user, c.generation) == (A, ALICE, claimed.generation)
+        assert nobody is None
+        assert (d.owner, d.user) == (B, None)
+
+
+class TestLeases:
+    async def test_first_heartbeat_was_not_known_and_the_next_is(self, registry):
+        assert await registry.heartbeat(info("node-a"), LONG_S) is False
+        assert await registry.heartbeat(info("node-a"), LONG_S) is True
+
+    async def test_live_nodes_are_those_with_a_lease(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        await registry.heartbeat(info("node-b"), LONG_S)
+        assert sorted(await registry.live_nodes()) == ["node-a", "node-b"]
+
+    async def test_nodes_are_described_as_they_last_said(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        latest = info("node-a", connections=9, state="draining", name="ü")
+        await registry.heartbeat(latest, LONG_S)
+        assert await registry.nodes() == [latest]
+
+    async def test_withdrawn_node_is_not_live(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        await registry.heartbeat(info("node-b"), LONG_S)
+        await registry.withdraw("node-a")
+        assert await registry.live_nodes() == ["node-b"]
+        assert [node.id for node in await registry.nodes()] == ["node-b"]
+        assert await registry.heartbeat(info("node-a"), LONG_S) is False
+
+    async def test_withdrawing_a_stranger_changes_nothing(self, registry):
+        await registry.withdraw("node-a")
+        assert await registry.live_nodes() == []
+
+    async def test_lease_that_is_not_renewed_ends(self, registry):
+        await registry.heartbeat(info("silent"), 0.2)
+        await registry.heartbeat(info("node-a"), LONG_S)
+
+        async def ended():
+            return await registry.live_nodes() == ["node-a"]
+
+        await eventually(ended, "the end of the lease")
+        assert [node.id for node in await registry.nodes()] == ["node-a"]
+
+    async def test_emptied_registry_does_not_know_the_node(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        await empty(registry)
+        assert await registry.heartbeat(info("node-a"), LONG_S) is False
+
+
+conns = st.text("abzAZ019._~:-", min_size=1, max_size=128)
+ids = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=128),
+    st.text(":%{}\x1f\n\0 @*!0aü␟", min_size=1, max_size=6),
+    st.integers(min_value=1),
+).filter(lambda value: str(value) != "0" and len(str(value)) <= 128)
+users = st.builds(User, ids, st.none() | ids, st.none() | ids, st.none() | ids)
+owners = st.builds(Owner, st.text("abz019._-", min_size=1, max_size=20), st.integers(1, 10**9).map(str))
+
+
+class TestKeys:
+    @given(st.dictionaries(conns, st.tuples(owners, st.none() | users), min_size=1, max_size=8))
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    async def test_no_id_and_no_user_is_taken_for_another(self, make_registry, held):
+        registry = make_registry()
+        try:
+            await registry.claim([Claim(conn, owner, 0, user) for conn, (owner, user) in held.items()])
+            await check_all(registry, held)
+        finally:
+            await registry.close()
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (User("1", "2"), User("1:2")),
+            (User("1", None, "2"), User("1", "2")),
+            (User("1:2", "3"), User("1", "2:3")),
+            (User("1%3A2"), User("1:2")),
+            (User("a", "b}"), User("a}", "b")),
+            (User("ä"), User("a\u0308")),
+        ],
+    )
+    async def test_users_that_look_alike_are_two(self, registry, one, other):
+        await claim(registry, "c", A, user=one)
+        assert await connections_of(registry, other) == []
+        assert [c.conn for c in await connections_of(registry, one)] == ["c"]
+
+    async def test_number_and_its_text_are_one_user(self, registry):
+        await claim(registry, "c", A, user=User(1001, 7))
+        assert [c.conn for c in await connections_of(registry, User("1001", "7"))] == ["c"]
+
+
+async def check_all(registry: Registry, held: dict[str, tuple[Owner, User | None]]) -> None:
+    of_user: dict[str, list[UserConnection]] = {}
+    for conn, (owner, user) in held.items():
+        if user is not None:
+            of_user.setdefault(user.key, []).append(UserConnection(conn, owner, user.from_type))
+    found = await registry.look_up(list(held), list(of_user))
+    assert found == ([owner for owner, _ in held.values()], list(of_user.values()))
+    described = await registry.describe(list(held))
+    assert [known.user for known in described] == [user for _, user in held.values()]
+
+
+@pytest.fixture
+async def on_own_redis(own_redis: RedisServer) -> AsyncIterator[RedisRegistry]:
+    registry = RedisRegistry(own_redis.url, "t")
+    yield registry
+    await registry.close()
+
+
+@pytest.fixture
+async def on_redis(redis: RedisServer) -> AsyncIterator[RedisRegistry]:
+    registry = RedisRegistry(redis.url, unique())
+    yield registry
+    await registry.close()
+
+
+async def call_all(registry: Registry) -> list[BaseException | None]:
+    """Make every call once; return what each raised."""
+    calls = [
+        registry.look_up(["c"], [ALICE.key]),
+        registry.live_nodes(),
+        registry.nodes(),
+        registry.describe(["c"]),
+        registry.claim([Claim("c", A, 0, ALICE)]),
+        registry.release([Release("c", A, ALICE)]),
+        registry.heartbeat(info("node-a"), LONG_S),
+        registry.withdraw("node-a"),
+    ]
+    results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), BOUND_S)
+    return [result if isinstance(result, BaseException) else None for result in results]
+
+
+class TestRedisAlone:
+    async def test_survives_script_flush(self, on_redis, redis):
+        await claim(on_redis, "c", A, user=ALICE)
+        async with aioredis.Redis.from_url(redis.url) as client:
+            await client.script_flush()
+        assert (await claim(on_redis, "c", B)).before == A
+        await on_redis.release([Release("c", B, ALICE)])
+        assert await connections_of(on_redis, ALICE) == []
+
+    async def test_binding_is_kept_for_twelve_hours(self, on_redis):
+        await claim(on_redis, "c", A, user=ALICE)
+        await on_redis.release([Release("c", A, ALICE)])
+        assert BINDING_S == 12 * 3600
+        assert BINDING_S - 60 < await on_redis._redis.ttl(f"{on_redis._prefix}:conn:{{c}}") <= BINDING_S
+
+    async def test_every_key_expires(self, on_redis):
+        await registry_in_use(on_redis)
+        keys = [key async for key in on_redis._redis.scan_iter(f"{on_redis._prefix}:*")]
+        lasting = [key for key in keys if await on_redis._redis.ttl(key) == -1]
+        assert lasting == [f"{on_redis._prefix}:nodes".encode()]
+
+    async def test_two_prefixes_do_not_see_each_other(self, on_redis, redis):
+        other = RedisRegistry(redis.url, unique())
+        await claim(on_redis, "c", A, user=ALICE)
+        assert await owner_of(other, "c") is None
+        assert await connections_of(other, ALICE) == []
+        await other.close()
+
+    async def test_every_call_says_unavailable_when_the_server_is_gone(self, on_own_redis, own_redis):
+        await claim(on_own_redis, "c", A)
+        own_redis.kill()
+        assert {type(raised) for raised in await call_all(on_own_redis)} == {RegistryUnavailable}
+
+    async def test_works_again_when_the_server_is_back(self, on_own_redis, own_redis):
+        await claim(on_own_redis, "c", A)
+        own_redis.kill()
+        with pytest.raises(RegistryUnavailable):
+            await owner_of(on_own_redis, "c")
+        own_redis.start()
+        assert await claim(on_own_redis, "c", B)
+        assert await owner_of(on_own_redis, "c") == B
+
+    async def test_every_call_says_unavailable_soon_when_the_server_hangs(self, on_own_redis, own_redis):
+        await claim(on_own_redis, "c", A)
+        own_redis.pause()
+        try:
+            raised = await call_all(on_own_redis)
+        finally:
+            own_redis.resume()
+        assert {type(each) for each in raised} == {RegistryUnavailable}
+
+    async def test_late_answers_of_a_server_that_hung_are_not_taken_for_others(self, on_own_redis, own_redis):
+        await on_own_redis.claim([Claim(f"c{n}", Owner(f"node-{n}", "1")) for n in range(20)])
+        own_redis.pause()
+        try:
+            lost = [owner_of(on_own_redis, f"c{n}") for n in range(10)]
+            await asyncio.wait_for(asyncio.gather(*lost, return_exceptions=True), BOUND_S)
+        finally:
+            own_redis.resume()
+        for n in range(10, 20):
+            assert await owner_of(on_own_redis, f"c{n}") == Owner(f"node-{n}", "1")
+
+    async def test_nobody_at_the_address_is_unavailable_and_no_other_error(self):
+        registry = RedisRegistry("redis://127.0.0.1:1/0", "t")
+        with pytest.raises(RegistryUnavailable):
+            await owner_of(registry, "c")
+        await registry.close()
+
+
+async def registry_in_use(registry: Registry) -> None:
+    await registry.claim([Claim("c", A, 0, ALICE), Claim("d", A), Claim("e", B, 0, BOB)])
+    await registry.release([Release("e", B, BOB)])
+    await registry.heartbeat(info("node-a"), LONG_S)

@@ -1,0 +1,442 @@
+"""A cluster in memory for the router's tests: nodes, registry and broker, moved step by step.
+
+Nothing happens by itself. Each step lets one thing happen: a client connects, a node reads one batch, one
+answer arrives, a look-up is read, some time passes. Batches to one node keep their order, because a node has
+one queue; everything else may happen in any order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from sanic_ws.core.batch import Batch, Reply, close_target
+from sanic_ws.core.flights import Flight, Forget, Owner, Probe, UserConnection
+from sanic_ws.core.hub import Hub
+from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.outcomes import Answer, Outcome, Receipt
+from sanic_ws.core.push import Push
+from sanic_ws.core.reception import carry_out, refuse
+from sanic_ws.core.routing import Router
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+HERE = "n0"
+NODES = (HERE, "n1", "n2")
+USERS = {"c0": User(1, from_type="web"), "c1": User(1, from_type="app"), "c2": User(2), "c3": None}
+CONNS = tuple(USERS)
+TIMEOUT_S = 3.0
+MOST_ROUNDS = 5000
+
+
+class FakeSocket:
+    """A connection whose client remembers what it got."""
+
+    def __init__(self, conn: str, session: str, user: User | None, on_close: Callable[[FakeSocket], None]):
+        self.conn = conn
+        self.session = session
+        self.user = user
+        self.opened = False
+        self.generation = int(session)
+        self.full = False
+        self.received: list[int] = []
+        self._on_close = on_close
+
+    @property
+    def writable(self) -> bool:
+        return not self.full
+
+    def write(self, frame: bytes) -> bool:
+        """Take frames; several may come at once."""
+        if self.full:
+            return False
+        self.received += map(int, frame.split())
+        return True
+
+    def close(self, code: int, reason: str = "") -> None:
+        self._on_close(self)
+
+
+@dataclass
+class FakeNode:
+    """A node: its hub and its queue; `hears` says whether the queue is there."""
+
+    id: str
+    hub: Hub = field(default_factory=Hub)
+    queue: deque[Batch] = field(default_factory=deque)
+    alive: bool = True
+    hears: bool = True
+
+
+@dataclass
+class Sent:
+    """A push, its receipts, and who holds a connection that it is for, ever since."""
+
+    number: int
+    push: Push
+    receipts: list[Receipt] = field(default_factory=list)
+    holders: set[tuple[str, str]] = field(default_factory=set)
+    held_at_receipt: set[tuple[str, str]] = field(default_factory=set)
+
+
+class Cluster:
+    """A router among nodes that are fakes around real hubs.
+
+    Args:
+        local: whether the router is part of node ``n0``, and not of a publisher elsewhere.
+    """
+
+    def __init__(self, *, local: bool = False) -> None:
+        self.now = 100.0
+        self.nodes = {name: FakeNode(name) for name in NODES}
+        self.local = local
+        self.router = Router(HERE, self.nodes[HERE].hub) if local else Router()
+        self.owners: dict[str, Owner] = {}
+        self.users: dict[str, dict[str, tuple[Owner, str | None]]] = {}
+        self.listed = set(NODES)
+        self.registry_away = False
+        self.broker_away = False
+        self.sockets: list[FakeSocket] = []
+        self.where: dict[FakeSocket, FakeNode] = {}
+        self.sent: list[Sent] = []
+        self.replies: list[Reply] = []
+        self.later: list[Callable[[], None]] = []
+        self.look_up: Any = None
+        self._sessions = count(1)
+
+    # Publishing
+
+    def push(self, *targets: Any, timeout_s: float = TIMEOUT_S, exclude: Sequence[str] = ()) -> Sent:
+        number = len(self.sent)
+        push = Push(
+            f"p{number}",
+            targets,
+            b"%d " % number,
+            exclude=frozenset(exclude),
+            started=self.now,
+            deadline=self.now + timeout_s,
+            done=lambda _: self._done(sent),
+        )
+        sent = Sent(number, push)
+        sent.holders = {
+            (node.id, socket.conn)
+            for node in self.nodes.values()
+            if node.alive and node.hears
+            for socket in node.hub
+            if is_for(push, socket)
+        }
+        self.sent.append(sent)
+        self.router.submit(push, self.now)
+        return sent
+
+    def _done(self, sent: Sent) -> None:
+        receipt = sent.push.receipt()
+        sent.receipts.append(Receipt(receipt.id, list(receipt.deliveries), receipt.totals))
+        sent.held_at_receipt = set(sent.holders)
+
+    def _no_longer(self, node: str, conn: str) -> None:
+        for sent in self.sent:
+            sent.holders.discard((node, conn))
+
+    # The dispatcher's part
+
+    def advance(self) -> None:
+        """Do what the router wants done, up to where somebody else's part begins."""
+        if self.look_up is None:
+            self.look_up = look_up = self.router.take_look_up()
+            if look_up is not None:
+                self.later.append(lambda: self._read_registry(look_up))
+        for action in self.router.take_actions():
+            match action:
+                case Flight(node=None):
+                    self.later.append(lambda seek=action: self._read_live_nodes(seek))
+                case Flight():
+                    self._fly(action)
+                case Probe():
+                    self._probe(action)
+                case Forget():
+                    self.later.append(lambda forget=action: self._release(forget.conn, forget.owner))
+
+    def _read_registry(self, look_up: Any) -> None:
+        answer: tuple[Any, Any, Any] = (None, None, None)
+        if not self.registry_away:
+            owners = [self.owners.get(conn) for conn in look_up.conns]
+            users = [
+                [UserConnection(conn, *entry) for conn, entry in self.users.get(key, {}).items()]
+                for key in look_up.users
+            ]
+            answer = owners, users, sorted(self.listed) if look_up.nodes else None
+        self.later.append(lambda: self._looked_up(look_up, answer))
+
+    def _looked_up(self, look_up: Any, answer: tuple[Any, Any, Any]) -> None:
+        self.look_up = None
+        self.router.looked_up(look_up, *answer, self.now)
+
+    def _read_live_nodes(self, seek: Flight) -> None:
+        listed = None if self.registry_away else set(self.listed)
+        self.later.append(lambda: self._seek(seek, listed))
+
+    def _fly(self, flight: Flight) -> None:
+        assert flight.node is not None
+        node = self.nodes[flight.node]
+        if self.broker_away:
+            self.later.append(lambda: self.router.failed(flight, Outcome.UNAVAILABLE, self.now))
+        elif not node.hears:
+            self.later.append(lambda: self.router.returned(flight, self.now))
+        else:
+            node.queue.append(self._batch(flight))
+
+    def _seek(self, seek: Flight, listed: set[str] | None) -> None:
+        self.router.expect(seek, listed)
+        hearing = [node for node in self.nodes.values() if node.hears]
+        if all(item.settled for item in seek.items):
+            return
+        if self.broker_away:
+            self.later.append(lambda: self.router.failed(seek, Outcome.UNAVAILABLE, self.now))
+        elif not hearing:
+            self.later.append(lambda: self.router.nobody_heard(seek, self.now))
+        for node in () if self.broker_away else hearing:
+            node.queue.append(self._batch(seek))
+
+    def _batch(self, flight: Flight) -> Batch:
+        last = max(item.push.deadline for item in flight.items)
+        ttl_ms = max(1, int((last - self.now) * 1000))
+        frames = [item.push.frame for item in flight.items]
+        return Batch(flight.id, self.now, ttl_ms, flight.targets(), frames, flight.node is None)
+
+    def _probe(self, probe: Probe) -> None:
+        if not self.broker_away and not self.nodes[probe.node].hears:
+            self.later.append(lambda: self.router.probe_returned(probe, self.now))
+
+    # The registry
+
+    def _claim(self, socket: FakeSocket) -> None:
+        node = self.where.get(socket)
+        if self.registry_away or node is None:
+            return
+        before = self.owners.get(socket.conn)
+        if before is not None and int(before.session) > int(socket.session):
+            socket.close(4409)
+            return
+        owner = Owner(node.id, socket.session)
+        self.owners[socket.conn] = owner
+        if socket.user is not None:
+            listed = self.users.setdefault(socket.user.key, {})
+            listed[socket.conn] = (owner, socket.user.from_type)
+        if before is not None and before.node != node.id:
+            self._tell_replaced(socket.conn, before)
+
+    def _tell_replaced(self, conn: str, owner: Owner) -> None:
+        node = self.nodes[owner.node]
+        if node.hears and not self.broker_away:
+            target = close_target(conn, 4409, owner.session)
+            node.queue.append(Batch(0, self.now, 5000, [target], [b""]))
+
+    def _release(self, conn: str, owner: Owner) -> None:
+        if self.registry_away:
+            return
+        if self.owners.get(conn) == owner:
+            del self.owners[conn]
+        for listed in self.users.values():
+            if conn in listed and listed[conn][0] == owner:
+                del listed[conn]
+
+    # Clients
+
+    def connect(self, conn: str, node_id: str, *, registered: bool = True) -> FakeSocket | None:
+        node = self.nodes[node_id]
+        if not node.alive:
+            return None
+        socket = FakeSocket(conn, str(next(self._sessions)), USERS[conn], self.disconnect)
+        self.sockets.append(socket)
+        self.where[socket] = node
+        before = node.hub.add(socket)
+        if before is not None:
+            del self.where[before]
+        if registered:
+            self._open(socket)
+            self._claim(socket)
+        else:
+            self.later.append(lambda: self._claim(socket))
+            self.later.append(lambda: self._open(socket))
+        return socket
+
+    def _open(self, socket: FakeSocket) -> None:
+        socket.opened = True
+
+    def disconnect(self, socket: FakeSocket) -> None:
+        node = self.where.pop(socket, None)
+        if node is None:
+            return
+        node.hub.remove(socket)
+        self._no_longer(node.id, socket.conn)
+        self.later.append(lambda: self._release(socket.conn, Owner(node.id, socket.session)))
+
+    # Nodes
+
+    def read(self, node: FakeNode) -> None:
+        """Let a node carry out the next batch in its queue."""
+        if not node.queue:
+            return
+        batch = node.queue.popleft()
+        if self.now > batch.sent_at + batch.ttl_ms / 1000:
+            reply = refuse(batch, node.id, Answer.EXPIRED)
+        else:
+            reply = carry_out(node.hub, batch, node.id)
+        if batch.id:
+            self.replies.append(reply)
+
+    def deafen(self, node: FakeNode) -> None:
+        """Cut a node from the broker: its queue and what is in it are gone, its connections stay."""
+        node.hears = False
+        node.queue.clear()
+        for socket in node.hub:
+            self._no_longer(node.id, socket.conn)
+
+    def cut_while_working(self, node: FakeNode) -> None:
+        """Cut a node from the broker after it carried out all that it had, before it could answer."""
+        while node.queue:
+            self.read(node)
+        self.replies = [reply for reply in self.replies if reply.node != node.id]
+        self.deafen(node)
+
+    def kill(self, node: FakeNode) -> None:
+        """Kill a node: its connections are gone, the registry believes in it until its lease ends."""
+        self.deafen(node)
+        node.alive = False
+        for socket in list(node.hub):
+            node.hub.remove(socket)
+            del self.where[socket]
+
+    # Until the end
+
+    def happen(self, number: int = 0) -> None:
+        """Let one of the things happen that are under way."""
+        if self.later:
+            self.later.pop(number % len(self.later))()
+
+    def reply(self, number: int = 0) -> None:
+        """Let one of the answers under way arrive."""
+        if self.replies:
+            self.router.replied(self.replies.pop(number % len(self.replies)), self.now)
+
+    def settle(self) -> None:
+        """Let all that is under way happen, without letting time pass."""
+        self.advance()
+        rounds = 0
+        while self.later or self.replies or any(node.queue for node in self.nodes.values()):
+            rounds += 1
+            assert rounds < MOST_ROUNDS, "it goes on for ever"
+            self.happen()
+            for node in self.nodes.values():
+                self.read(node)
+            self.reply()
+            self.advance()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.router.expire(self.now)
+        self.advance()
+
+    def end(self) -> None:
+        """Let everything under way happen and every deadline pass."""
+        for socket in self.sockets:
+            socket.opened = True
+        for _ in range(4):
+            self.settle()
+            self.pass_time(TIMEOUT_S)
+        self.settle()
+
+    def close(self) -> None:
+        """Close the router, then let the nodes read what was sent."""
+        self.router.close(self.look_up, self.now)
+        for node in self.nodes.values():
+            while node.queue:
+                self.read(node)
+
+
+def is_for(push: Push, socket: FakeSocket) -> bool:
+    """Say whether a push is meant for a connection."""
+    return socket.conn not in push.exclude and any(_matches(target, socket) for target in push.targets)
+
+
+def _matches(target: Conn | User | Everyone, socket: FakeSocket) -> bool:
+    if isinstance(target, Conn):
+        return target.id == socket.conn
+    if isinstance(target, Everyone):
+        return True
+    user = socket.user
+    return user is not None and user.key == target.key and target.from_type in (None, user.from_type)
+
+
+# What must hold
+
+
+def check(cluster: Cluster) -> None:
+    """Check the router's promises after `Cluster.end`."""
+    got = {number: Counter(_receivers(cluster, number)) for number in range(len(cluster.sent))}
+    for sent in cluster.sent:
+        assert len(sent.receipts) == 1, f"{sent.push.id} got {len(sent.receipts)} receipts"
+        check_truth(sent, got[sent.number])
+    for socket in cluster.sockets:
+        assert len(set(socket.received)) == len(socket.received), f"{socket.conn} got a push twice"
+        check_order(cluster, socket)
+    check_empty(cluster.router)
+
+
+def _receivers(cluster: Cluster, number: int) -> list[str]:
+    return [socket.conn for socket in cluster.sockets if number in socket.received]
+
+
+def check_empty(router: Router) -> None:
+    """Check that nothing of what was on its way is left."""
+    assert router.open_items == 0
+    assert router._unresolved == 0
+    left = ("_gates", "_waiting", "_lanes", "_flights", "_ready", "_seeks", "_inbox", "_relooks", "_actions")
+    kept = [name for name in left if getattr(router, name)]
+    assert not kept, f"the router keeps {kept}"
+    assert router._seek_lane.pending == []
+
+
+def check_truth(sent: Sent, got: Counter[str]) -> None:
+    """Check a receipt against who really got the frame, and who could have."""
+    receipt = sent.receipts[0]
+    for delivery in receipt.deliveries:
+        if delivery.conn is None:
+            continue
+        if delivery.outcome is Outcome.DELIVERED:
+            assert got[delivery.conn], f"{receipt}: delivered, and nobody has it"
+        elif delivery.outcome is not Outcome.UNKNOWN:
+            assert not got[delivery.conn], f"{receipt}: {delivery.outcome}, and somebody has it"
+        if delivery.outcome is Outcome.OFFLINE:
+            held = {node for node, conn in sent.held_at_receipt if conn == delivery.conn}
+            assert not held, f"{receipt}: offline, and {held} had it all the time"
+    listed = [delivery.conn for delivery in receipt.deliveries if delivery.conn is not None]
+    assert len(set(listed)) == len(listed), f"{receipt}: a connection is listed twice"
+    if receipt.outcome in (Outcome.OFFLINE, Outcome.UNAVAILABLE, Outcome.OVERLOADED):
+        assert not got, f"{receipt}: {receipt.outcome}, and {set(got)} have it"
+    if receipt.outcome is Outcome.OFFLINE:
+        assert not sent.held_at_receipt, f"{receipt}: offline, and {sent.held_at_receipt} all the time"
+    if receipt.totals is not None:
+        assert receipt.counts.get(Outcome.DELIVERED, 0) <= got.total()
+
+
+def check_order(cluster: Cluster, socket: FakeSocket) -> None:
+    """Check that pushes to one target came to a session in the order in which they were made."""
+    by_conn = [n for n in socket.received if Conn(socket.conn) in cluster.sent[n].push.targets]
+    by_user = [n for n in socket.received if n not in by_conn and _is_by_user(cluster.sent[n].push)]
+    assert by_conn == sorted(by_conn), f"pushes to {socket.conn} came as {by_conn}"
+    assert by_user == sorted(by_user), f"pushes to the user of {socket.conn} came as {by_user}"
+
+
+def check_total_order(cluster: Cluster) -> None:
+    """Check the order of all pushes, whatever their targets: where there is no trouble it holds."""
+    for socket in cluster.sockets:
+        assert socket.received == sorted(socket.received)
+
+
+def _is_by_user(push: Push) -> bool:
+    return any(isinstance(target, User) for target in push.targets)

@@ -1,0 +1,250 @@
+"""The router's promises under any schedule of what can happen in a cluster.
+
+``ROUTING_EXAMPLES=10000`` looks longer.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.outcomes import Outcome
+from tests.unit.core.cluster import CONNS, NODES, Cluster, check, check_total_order
+
+EXAMPLES = int(os.environ.get("ROUTING_EXAMPLES", "150"))
+SINGLE_USERS = (User(1), User(1, from_type="web"), User(1), User(2))
+SEVERAL = (
+    (Conn("c0"), Conn("c1")),
+    (Conn("c0"), User(1)),
+    (User(1), User(2)),
+    (User(1), User(1, from_type="web")),
+)
+
+
+def rest(cluster: Cluster, arg: int) -> None:
+    pass
+
+
+def push_conn(cluster: Cluster, arg: int) -> None:
+    cluster.push(Conn(CONNS[arg % 3]))
+
+
+def push_user(cluster: Cluster, arg: int) -> None:
+    cluster.push(SINGLE_USERS[arg % 4])
+
+
+def push_several(cluster: Cluster, arg: int) -> None:
+    cluster.push(*SEVERAL[arg % 4])
+
+
+def push_except(cluster: Cluster, arg: int) -> None:
+    cluster.push(User(1), exclude=[CONNS[arg % 2]])
+
+
+def push_everyone(cluster: Cluster, arg: int) -> None:
+    cluster.push(Everyone())
+
+
+def push_hastily(cluster: Cluster, arg: int) -> None:
+    cluster.push(Conn(CONNS[arg % 3]), timeout_s=0.2)
+
+
+def happen(cluster: Cluster, arg: int) -> None:
+    cluster.happen(arg)
+
+
+def read(cluster: Cluster, arg: int) -> None:
+    cluster.read(_node(cluster, arg))
+
+
+def reply(cluster: Cluster, arg: int) -> None:
+    cluster.reply(arg)
+
+
+def settle(cluster: Cluster, arg: int) -> None:
+    cluster.settle()
+
+
+def wait_briefly(cluster: Cluster, arg: int) -> None:
+    cluster.pass_time(0.11)
+
+
+def wait_long(cluster: Cluster, arg: int) -> None:
+    cluster.pass_time(1.6)
+
+
+def connect(cluster: Cluster, arg: int) -> None:
+    cluster.connect(CONNS[arg % 4], NODES[arg // 4 % 3], registered=False)
+
+
+def disconnect(cluster: Cluster, arg: int) -> None:
+    here = list(cluster.where)
+    if here:
+        cluster.disconnect(here[arg % len(here)])
+
+
+def kill(cluster: Cluster, arg: int) -> None:
+    cluster.kill(cluster.nodes[NODES[1 + arg % 2]])
+
+
+def cut_while_working(cluster: Cluster, arg: int) -> None:
+    cluster.cut_while_working(_node(cluster, arg))
+
+
+def end_leases(cluster: Cluster, arg: int) -> None:
+    if not cluster.registry_away:
+        cluster.listed = {node.id for node in cluster.nodes.values() if node.alive}
+
+
+def deafen(cluster: Cluster, arg: int) -> None:
+    cluster.deafen(_node(cluster, arg))
+
+
+def hear(cluster: Cluster, arg: int) -> None:
+    for node in cluster.nodes.values():
+        node.hears = node.alive
+
+
+def toggle_registry(cluster: Cluster, arg: int) -> None:
+    cluster.registry_away = not cluster.registry_away
+
+
+def lose_owner(cluster: Cluster, arg: int) -> None:
+    cluster.owners.pop(CONNS[arg % 4], None)
+
+
+def lose_user_entry(cluster: Cluster, arg: int) -> None:
+    for listed in cluster.users.values():
+        listed.pop(CONNS[arg % 4], None)
+
+
+def toggle_broker(cluster: Cluster, arg: int) -> None:
+    cluster.broker_away = not cluster.broker_away
+
+
+def lose_reply(cluster: Cluster, arg: int) -> None:
+    if cluster.replies:
+        del cluster.replies[arg % len(cluster.replies)]
+
+
+def fill(cluster: Cluster, arg: int) -> None:
+    if cluster.sockets:
+        socket = cluster.sockets[arg % len(cluster.sockets)]
+        socket.full = not socket.full
+
+
+def _node(cluster: Cluster, arg: int):
+    return cluster.nodes[NODES[arg % 3]]
+
+
+BASE = [rest, push_conn, push_conn, push_user, happen, happen, happen, read, read, reply, reply, settle]
+MOVES = [connect, connect, disconnect]
+TROUBLES = {
+    "moves": MOVES,
+    "deaths": [kill, end_leases, lose_owner, wait_briefly, connect],
+    "deaf nodes": [deafen, hear, cut_while_working, lose_owner, wait_briefly, connect],
+    "registry away": [toggle_registry, connect],
+    "entries missing": [lose_owner, lose_user_entry, connect],
+    "broker away": [toggle_broker, connect],
+    "answers lost": [lose_reply, wait_briefly, wait_long, push_hastily],
+    "full sockets": [fill, connect],
+    "several targets": [push_several, push_several, push_except, push_everyone, toggle_registry],
+}
+TROUBLES["everything"] = [step for steps in TROUBLES.values() for step in steps]
+
+PUSHES = {push_conn, push_user, push_several, push_except, push_everyone, push_hastily}
+
+
+def run(schedule, *, local: bool, closing: bool = False) -> Cluster:
+    """Run a schedule where two clients are connected already, to its end or until the router is closed."""
+    cluster = Cluster(local=local)
+    cluster.connect("c0", "n1")
+    cluster.connect("c1", "n0" if local else "n2")
+    for step, arg in schedule:
+        step(cluster, arg)
+        if step not in PUSHES:
+            cluster.advance()
+    if closing:
+        cluster.close()
+    else:
+        cluster.end()
+    return cluster
+
+
+def schedules(steps):
+    """Draw steps, each with a number that says which of what there is it is about; one draw each is quick."""
+    choices = [(step, arg) for step in steps for arg in range(12)]
+    return st.lists(st.sampled_from(choices), min_size=20, max_size=60)
+
+
+look = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],  # `shorten` is quicker, and ends with steps that can be read
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def broken_promise(schedule, *, local: bool, closing: bool = False) -> str:
+    """Run a schedule; return what did not hold, or an empty text."""
+    try:
+        check(run(schedule, local=local, closing=closing))
+    except AssertionError as exc:
+        return str(exc).partition("\n")[0] or "an assertion in the router"
+    return ""
+
+
+def shorten(schedule, **how):
+    """Leave out every step without which a promise is still broken."""
+    for number in reversed(range(len(schedule))):
+        shorter = schedule[:number] + schedule[number + 1 :]
+        if broken_promise(shorter, **how):
+            schedule = shorter
+    return schedule
+
+
+def hold_promises(schedule, **how) -> None:
+    if broken_promise(schedule, **how):
+        shortest = shorten(schedule, **how)
+        steps = "".join(f"\n    {step.__name__} {arg}" for step, arg in shortest)
+        pytest.fail(f"{broken_promise(shortest, **how)}\nafter{steps}", pytrace=False)
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["publisher", "node"])
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_promises_hold_in_trouble(trouble, local):
+    @look
+    @given(schedules(BASE + TROUBLES[trouble]))
+    def promises_hold(schedule):
+        hold_promises(schedule, local=local)
+
+    promises_hold()
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["publisher", "node"])
+def test_promises_hold_when_the_router_is_closed(local):
+    @look
+    @given(schedules(BASE + TROUBLES["everything"]))
+    def promises_hold(schedule):
+        hold_promises(schedule, local=local, closing=True)
+
+    promises_hold()
+
+
+@pytest.mark.parametrize("local", [False, True], ids=["publisher", "node"])
+def test_without_trouble_everything_is_delivered_in_order(local):
+    @look
+    @given(schedules([*BASE, push_several, push_everyone]))
+    def all_delivered(schedule):
+        cluster = run(schedule, local=local)
+        check(cluster)
+        check_total_order(cluster)
+        assert not set(cluster.router.outcomes) - {Outcome.DELIVERED, Outcome.OFFLINE}
+
+    all_delivered()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import uvloop
 from sanic import Sanic
 from sanic.config import Config
 
@@ -27,6 +29,7 @@ __all__ = ["Gateway", "Message", "create_app", "run"]
 
 BODY_BYTES = 16 << 20
 BACKLOG = 4096
+CLOSE_S, CLOSE_STEP_S = 2.0, 0.02
 
 
 class Gateway:
@@ -136,8 +139,46 @@ def run(settings: Settings, echo_path: str | None = None) -> None:
 def _work(settings: Settings, echo_path: str | None) -> None:
     # A node holds many objects for long and makes few cycles: look for these less often.
     gc.set_threshold(20_000, 10, 100)
-    sock = _listen(settings)
-    create_app(settings, echo_path).run(sock=sock, single_process=True, motd=False, access_log=False)
+    uvloop.run(_serve(settings, echo_path))
+
+
+async def _serve(settings: Settings, echo_path: str | None) -> None:
+    """Serve until told to stop.
+
+    Sanic's own runner can miss a signal that comes while it starts, so its parts are put together here.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    server: Any = await create_app(settings, echo_path).create_server(
+        sock=_listen(settings),
+        backlog=BACKLOG,
+        access_log=False,
+        asyncio_server_kwargs={"start_serving": False},
+    )
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    await stop.wait()
+    await server.before_stop()
+    await _close(server)
+    await server.after_stop()
+
+
+async def _close(server: Any) -> None:
+    """Take no new requests, let those under way end, and close what does not."""
+    server.server.close()
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            while server.connections:
+                for connection in list(server.connections):
+                    connection.close_if_idle()
+                await asyncio.sleep(CLOSE_STEP_S)
+    except TimeoutError:
+        for connection in list(server.connections):
+            connection.abort()
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -148,6 +189,5 @@ def _listen(settings: Settings) -> socket.socket:
         # Each process has a queue of its own, and the system spreads connections over them.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind((settings.host, settings.port))
-    sock.listen(BACKLOG)
     sock.setblocking(False)
     return sock

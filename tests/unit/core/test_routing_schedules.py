@@ -15,7 +15,7 @@ from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Outcome
 from tests.unit.core.cluster import CONNS, NODES, Cluster, check, check_total_order
 
-EXAMPLES = int(os.environ.get("ROUTING_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("ROUTING_EXAMPLES", "100"))
 SINGLE_USERS = (User(1), User(1, from_type="web"), User(1), User(2))
 SEVERAL = (
     (Conn("c0"), Conn("c1")),
@@ -145,8 +145,8 @@ BASE = [rest, push_conn, push_conn, push_user, happen, happen, happen, read, rea
 MOVES = [connect, connect, disconnect]
 TROUBLES = {
     "moves": MOVES,
-    "deaths": [kill, end_leases, lose_owner, wait_briefly, connect],
-    "deaf nodes": [deafen, hear, cut_while_working, lose_owner, wait_briefly, connect],
+    "deaths": [kill, end_leases, lose_owner, wait_briefly, push_hastily, connect],
+    "deaf nodes": [deafen, hear, cut_while_working, lose_owner, wait_briefly, push_hastily, connect],
     "registry away": [toggle_registry, connect],
     "entries missing": [lose_owner, lose_user_entry, connect],
     "broker away": [toggle_broker, connect],
@@ -159,11 +159,15 @@ TROUBLES["everything"] = [step for steps in TROUBLES.values() for step in steps]
 PUSHES = {push_conn, push_user, push_several, push_except, push_everyone, push_hastily}
 
 
-def run(schedule, *, local: bool, closing: bool = False) -> Cluster:
-    """Run a schedule where two clients are connected already, to its end or until the router is closed."""
+def run(schedule, *, local: bool, closing: bool = False, settled: bool = False) -> Cluster:
+    """Run a schedule to its end, or until the router is closed.
+
+    Two clients are connected; a third is about to be, unless all is ``settled``.
+    """
     cluster = Cluster(local=local)
     cluster.connect("c0", "n1")
     cluster.connect("c1", "n0" if local else "n2")
+    cluster.connect("c2", "n2" if local else "n0", registered=settled)
     for step, arg in schedule:
         step(cluster, arg)
         if step not in PUSHES:
@@ -242,7 +246,7 @@ def test_without_trouble_everything_is_delivered_in_order(local):
     @look
     @given(schedules([*BASE, push_several, push_everyone]))
     def all_delivered(schedule):
-        cluster = run(schedule, local=local)
+        cluster = run(schedule, local=local, settled=True)
         check(cluster)
         check_total_order(cluster)
         assert not set(cluster.router.outcomes) - {Outcome.DELIVERED, Outcome.OFFLINE}

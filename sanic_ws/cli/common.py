@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from sanic_ws.core import json
-from sanic_ws.errors import InvalidField, SanicWsError
+from sanic_ws.errors import InvalidField, InvalidJSON, SanicWsError
 
 EXIT_NOT_DELIVERED = 1
 EXIT_USAGE = 2
@@ -41,8 +41,7 @@ def call(url: str, path: str, api_key: str | None, body: Any = None, timeout_s: 
         with urlopen(Request(address + path, content, headers), timeout=timeout_s) as response:  # noqa: S310
             return json.loads(response.read())
     except HTTPError as exc:
-        text = exc.read()
-        answer = json.loads(text) if text[:1] == b"{" else {}
+        answer = _read_object(exc.read())
         if "outcome" in answer:
             return answer
         raise InvalidField(f"{address}{path}", _error_text(answer) or f"HTTP {exc.code}") from None
@@ -50,5 +49,14 @@ def call(url: str, path: str, api_key: str | None, body: Any = None, timeout_s: 
         raise SanicWsError(f"{address} does not answer: {getattr(exc, 'reason', exc)}") from None
 
 
+def _read_object(text: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except InvalidJSON:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def _error_text(answer: dict[str, Any]) -> str:
-    return str(answer.get("error", {}).get("message", ""))
+    error = answer.get("error")
+    return str(error.get("message", "")) if isinstance(error, dict) else ""

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 import typer
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from sanic_ws.core import json
 from sanic_ws.core.identity import User
-from sanic_ws.errors import SanicWsError
+from sanic_ws.errors import InvalidField, SanicWsError
 
 
 def listen(
@@ -53,6 +53,8 @@ async def _listen(url: str, sign: str | None, token: str | None, user: User | No
                 received += 1
                 if received == count:
                     return
+    except InvalidURI:
+        raise InvalidField("--url", "must begin with ws://, wss://, http:// or https://") from None
     except InvalidHandshake as exc:
         raise SanicWsError(f"{address} refused the connection: {exc}") from None
     except ConnectionClosed as exc:

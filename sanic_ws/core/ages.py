@@ -22,7 +22,7 @@ class Ages:
         offset = now - sent_at
         least = self._offsets.get(sender)
         if least is None or offset < least:
-            if len(self._offsets) >= self._most:
+            if least is None and len(self._offsets) >= self._most:
                 self._offsets.clear()
             self._offsets[sender] = least = offset
         return offset - least

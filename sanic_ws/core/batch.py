@@ -5,6 +5,7 @@ character that no connection id has::
 
     @key fromType except,except     the user's connections    (only in a fallback)
     *except,except                  every connection
+    =conn key                       the connection, if it is bound to this user
     !conn code                      close the connection
     !conn code session              close it if this is still its session
 
@@ -184,6 +185,17 @@ def read_user_target(target: str) -> tuple[User, frozenset[str]]:
         return User.from_token(token), _read_exclude(exclude)
     except (ValueError, InvalidField) as exc:
         raise MalformedBatch(str(exc)) from None
+
+
+def bound_target(conn: str, user: User) -> str:
+    """Address a connection only while it is bound to a user."""
+    return f"={conn} {user.key}"
+
+
+def read_bound_target(target: str) -> tuple[str, str]:
+    """Read what `bound_target` wrote: the connection and the user's key."""
+    conn, _, key = target[1:].partition(" ")
+    return conn, key
 
 
 def everyone_target(exclude: frozenset[str]) -> str:

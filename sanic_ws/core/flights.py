@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from sanic_ws.core.batch import close_target, user_target
+from sanic_ws.core.batch import bound_target, close_target, user_target
 
 if TYPE_CHECKING:
     from sanic_ws.core.identity import User
@@ -38,11 +38,24 @@ class Gate:
         owner: where the placed ones are.
         blocked: an earlier item is in trouble; later ones wait.
         waiting: items that wait, in order.
+        retry: items that were refused, to go before these.
+        listed: of a user's gate: the connections to which the placed ones went.
         refused: who did not have the connection; asked again only if it said 'not yet'.
         looking: whether the target is being looked up again.
     """
 
-    __slots__ = ("blocked", "items", "looking", "owner", "placed", "refused", "retry", "target", "waiting")
+    __slots__ = (
+        "blocked",
+        "items",
+        "listed",
+        "looking",
+        "owner",
+        "placed",
+        "refused",
+        "retry",
+        "target",
+        "waiting",
+    )
 
     def __init__(self, target: str) -> None:
         self.target = target
@@ -54,6 +67,12 @@ class Gate:
         self.retry: list[Item] | None = None
         self.refused: Owner | None = None
         self.looking = False
+        self.listed: list[UserConnection] | None = None
+
+    @property
+    def is_user(self) -> bool:
+        """Whether it is a user's."""
+        return self.target[0] == "@"
 
 
 @dataclass(slots=True)
@@ -69,31 +88,30 @@ class LookUp:
 
 @dataclass(slots=True)
 class Flight:
-    """Hand a batch to a node, or to all nodes if `node` is None."""
+    """Hand a batch to a node.
+
+    Attributes:
+        id: of the batch.
+        node: who gets it.
+        items: what is in it.
+        deadline: the first of the items' deadlines.
+        sent: whether it may have left.
+    """
 
     id: int
-    node: str | None
+    node: str
     items: list[Item]
     deadline: float
-    started: float
-    expect: set[str] | None = None
-    """Of a fallback: the live nodes; None while, or if, they are not known."""
-    answered: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
-    probed: bool = False
-    not_yet: set[int] = field(default_factory=set)
-    expired: bool = False
+    sent: bool = False
+
+    def trim(self) -> bool:
+        """Leave out what is settled already; say `False` if nothing is left. Only before it is sent."""
+        self.items = [item for item in self.items if not item.settled]
+        return bool(self.items)
 
     def targets(self) -> list[str]:
         """Return the items' targets as a batch writes them."""
-        return [_wire_target(item) for item in self.items]
-
-
-class Probe(NamedTuple):
-    """Send an empty batch to a silent node, to see whether its queue is there."""
-
-    node: str
-    flight: Flight
+        return [wire_target(item) for item in self.items]
 
 
 class Forget(NamedTuple):
@@ -154,12 +172,13 @@ class Limits:
     probe_after_s: float = 0.1
 
 
-Action = Flight | Probe | Forget
-
-
-def _wire_target(item: Item) -> str:
-    if item.push.close_code is not None:
-        return close_target(item.target, item.push.close_code)
-    if item.user is not None and item.target[0] == "@":
-        return user_target(item.user, item.push.exclude)
-    return item.target
+def wire_target(item: Item) -> str:
+    """Return an item's target as a batch writes it."""
+    push, user = item.push, item.user
+    if push.close_code is not None:
+        return close_target(item.target, push.close_code)
+    if user is None:
+        return item.target
+    if item.is_user:
+        return user_target(user, push.exclude if push.seen is None else push.exclude | push.seen)
+    return bound_target(item.target, user)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.identity import User
 
 _NONE: frozenset[str] = frozenset()
-_MOST_CORKED = 64
+_MOST_CORKED, _LONG_FRAME = 64, 16_384
 
 
 class Socket(Protocol):
@@ -107,24 +107,25 @@ class Hub:
             s for s in found.values() if kind is None or (s.user is not None and s.user.from_type == kind)
         ]
 
-    def deliver(self, conn: str, frame: bytes) -> Answer:
-        """Write a frame to one connection."""
+    def deliver(self, conn: str, frame: bytes, user_key: str | None = None) -> Answer:
+        """Write a frame to one connection; with a user's key only if it is bound to that user."""
         socket = self._sockets.get(conn)
         if socket is None:
             return Answer.NOT_MINE
         if not socket.opened:
             return Answer.NOT_YET
+        if user_key is not None and (socket.user is None or socket.user.key != user_key):
+            return Answer.NOT_MINE
         if self._corked is None:
             return Answer.DELIVERED if socket.write(frame) else Answer.OVERLOADED
         if not socket.writable:
             return Answer.OVERLOADED
         frames = self._corked.get(socket)
         if frames is None:
-            self._corked[socket] = [frame]
-        elif len(frames) < _MOST_CORKED:
-            frames.append(frame)
-        else:
-            socket.write(b"".join(self._corked.pop(socket)) + frame)
+            self._corked[socket] = frames = []
+        frames.append(frame)
+        if len(frame) > _LONG_FRAME or len(frames) == _MOST_CORKED:
+            socket.write(b"".join(self._corked.pop(socket)))
         return Answer.DELIVERED
 
     @contextmanager

@@ -103,21 +103,56 @@ class Item:
     """One thing to be found out about a push: a connection to be reached, a user, or a node's share of all.
 
     Attributes:
-        target: the connection's id, or the target as `sanic_ws.core.batch` writes it.
-        user: the user whose connections are to be found, or through whom this connection was.
+        target: the connection's id, a user's key behind ``@``, or what `everyone_target` writes.
         gate: keeps the order for its target.
+        user: the user whose connections are to be found, or through whom this connection was.
+        parent: the user's item that this connection's comes from.
         node: the node that it is with, or was last.
         placed: whether it is with a node, or about to be.
         settled: whether its outcome is known.
+        wild: whether it may yet turn out to be for any connection.
+        blind: whether the registry could not be asked about it.
+        children: of a user's item: how many of its connections are not settled.
+        found: of a user's item: whether anything is known of one of its connections.
     """
 
-    __slots__ = ("gate", "node", "placed", "push", "settled", "target", "user")
+    __slots__ = (
+        "blind",
+        "children",
+        "found",
+        "gate",
+        "node",
+        "parent",
+        "placed",
+        "push",
+        "settled",
+        "target",
+        "user",
+        "wild",
+    )
 
-    def __init__(self, push: Push, target: str, gate: Gate | None, user: User | None = None) -> None:
+    def __init__(
+        self,
+        push: Push,
+        target: str,
+        gate: Gate | None,
+        user: User | None = None,
+        parent: Item | None = None,
+    ) -> None:
         self.push = push
         self.target = target
         self.gate = gate
         self.user = user
+        self.parent = parent
         self.node: str | None = None
         self.placed = False
         self.settled = False
+        self.wild = False
+        self.blind = False
+        self.children = 0
+        self.found = False
+
+    @property
+    def is_user(self) -> bool:
+        """Whether it is for a user, of whose connections none is known."""
+        return self.target[0] == "@"

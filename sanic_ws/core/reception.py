@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.batch import Batch, Reply, read_close_target, read_everyone_target, read_user_target
+from sanic_ws.core.batch import (
+    Batch,
+    Reply,
+    read_bound_target,
+    read_close_target,
+    read_everyone_target,
+    read_user_target,
+)
 from sanic_ws.core.outcomes import Answer
 
 if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub
+
+
+_SPECIAL = frozenset("@*!")
 
 
 def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
@@ -22,9 +32,14 @@ def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
     deliver = hub.deliver
     with hub.corked():
         for target, frame in zip(batch.targets, batch.frames, strict=True):
-            answer = deliver(target, frame)
-            if answer is Answer.NOT_MINE and target[:1] in {"@", "*", "!"}:
+            kind = target[:1]
+            if kind == "=":
+                conn, user_key = read_bound_target(target)
+                answer = deliver(conn, frame, user_key)
+            elif kind in _SPECIAL:
                 answer = _special(hub, reply, len(answers), target, frame)
+            else:
+                answer = deliver(target, frame)
             answers.append(answer)
     reply.answers = bytes(answers)
     return reply

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from sanic_ws.core.messages import MAX_PUSH_ID_CHARS, check_push_type, timestamp
 from sanic_ws.errors import InvalidField, InvalidJSON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection
 
 Target = Conn | User | Group | Everyone
 
@@ -88,8 +89,9 @@ class PushRequest:
             raise InvalidField("to.group", "pushing to groups is not in this version")
         if isinstance(self.to, (Conn, User, Everyone)):
             return (self.to,)
-        targets = [target for target in self.to if isinstance(target, (Conn, User))]
-        if len(targets) != len(self.to):
+        several = self.to if isinstance(self.to, Sequence) else [None]
+        targets = [target for target in several if isinstance(target, (Conn, User))]
+        if len(targets) != len(several):
             raise InvalidField("to", "must be a Conn, a User, Everyone(), or several Conns or Users")
         if not 0 < len(targets) <= MAX_TARGETS:
             raise InvalidField("to", f"must name 1 to {MAX_TARGETS} targets")

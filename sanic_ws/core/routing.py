@@ -25,30 +25,21 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import everyone_target
-from sanic_ws.core.flights import (
-    Action,
-    Flight,
-    Forget,
-    Gate,
-    Lane,
-    Limits,
-    LookUp,
-    Owner,
-    Probe,
-    UserConnection,
-)
+from sanic_ws.core.flights import Flight, Forget, Gate, Lane, Limits, LookUp, Owner, UserConnection
 from sanic_ws.core.identity import Conn, User
 from sanic_ws.core.outcomes import ANSWERED, Answer, Outcome, Route
 from sanic_ws.core.push import Item, Push
+from sanic_ws.core.seeking import Probe, Seek
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from sanic_ws.core.batch import Reply
     from sanic_ws.core.hub import Hub
+    from sanic_ws.core.identity import Everyone
 
 EVERYONE = "*"
-_NOT_MINE = bytes([Answer.NOT_MINE])
+Action = Flight | Probe | Forget
 
 
 class Router:
@@ -72,12 +63,13 @@ class Router:
         self._gates: dict[str, Gate] = {}
         self._waiting: set[Gate] = set()
         self._lanes: dict[str, Lane] = {}
-        self._flights: dict[int, Flight] = {}
         self._ready: dict[str, Lane] = {}
+        self._flights: dict[int, Flight] = {}
         self._seek_lane = Lane()
-        self._seeks: dict[int, Flight] = {}
+        self._seeks: dict[int, Seek] = {}
         self._actions: list[Action] = []
         self._known_nodes: set[str] | None = None
+        self._gone_nodes: set[str] = set()
         self._unresolved = 0
         self._closing = False
         self.open_items = 0
@@ -95,12 +87,13 @@ class Router:
     def submit(self, push: Push, now: float) -> None:
         """Take a push in. Its receipt may be there before this returns."""
         push.open = 1
-        for target in push.targets:
+        for target in push.targets if push.seen is None else _merged(push.targets):
             if isinstance(target, Conn):
                 self._submit_conn(push, target.id, now)
             elif isinstance(target, User):
                 self._submit_wild(push, f"@{target.key}", target, now)
             else:
+                push.count_only()
                 self._submit_wild(push, EVERYONE, None, now)
         push.settle()
 
@@ -111,7 +104,10 @@ class Router:
         look_up = LookUp([], [], nodes=False, gates=self._relooks, items=self._inbox)
         self._relooks, self._inbox = [], []
         for gate in look_up.gates:
-            (look_up.users if gate.target[0] == "@" else look_up.conns).append(gate.target.removeprefix("@"))
+            if gate.is_user:
+                look_up.users.append(gate.target[1:])
+            else:
+                look_up.conns.append(gate.target)
         for item in look_up.items:
             if item.user is not None:
                 look_up.users.append(item.user.key)
@@ -130,51 +126,55 @@ class Router:
         now: float,
     ) -> None:
         """Take in what the registry says; all `None` if it is out of reach."""
-        with nullcontext() if self._hub is None else self._hub.corked():
-            self._looked_up(look_up, owners, users, nodes, now)
-
-    def _looked_up(
-        self,
-        look_up: LookUp,
-        owners: Sequence[Owner | None] | None,
-        users: Sequence[list[UserConnection]] | None,
-        nodes: Iterable[str] | None,
-        now: float,
-    ) -> None:
         if nodes is not None:
             self._known_nodes = set(nodes)
-        next_owner = iter(owners if owners is not None else [None] * len(look_up.conns)).__next__
-        next_user = iter(users if users is not None else [[]] * len(look_up.users)).__next__
-        for gate in look_up.gates:
-            if gate.target[0] == "@":
-                self._resume_user(gate, next_user(), now)
-            else:
-                self._resume(gate, next_owner(), now)
-        for item in look_up.items:
-            if item.user is not None:
-                self._place_user(item, next_user(), now)
-            elif item.target is EVERYONE:
-                self._place_everyone(item, complete=nodes is not None, now=now)
-            else:
-                self._place(item, next_owner(), now)
+        blind = owners is None or users is None
+        next_owner = iter([None] * len(look_up.conns) if owners is None else owners).__next__
+        next_user = iter([[]] * len(look_up.users) if users is None else users).__next__
+        with nullcontext() if self._hub is None else self._hub.corked():
+            for gate in look_up.gates:
+                if gate.is_user:
+                    self._resume_user(gate, next_user(), now)
+                else:
+                    self._resume(gate, next_owner(), now)
+            for item in look_up.items:
+                item.blind = blind
+                if item.user is not None:
+                    self._place_user(item, next_user(), now)
+                elif item.target is EVERYONE:
+                    self._place_everyone(item, complete=nodes is not None, now=now)
+                else:
+                    self._place(item, next_owner(), now)
 
     def take_actions(self) -> list[Action]:
         """Return what is to be done now."""
         for node, lane in self._ready.items():
-            if lane.flight is None and lane.pending:
+            if lane.flight is not None:
+                continue
+            if lane.pending:
                 self._start_flight(node, lane)
+            else:
+                self._lanes.pop(node, None)
         self._ready.clear()
         if self._seek_lane.pending and len(self._seeks) < self._limits.seeks:
-            self._start_seek()
+            self._start_seek(self._take_from(self._seek_lane))
         actions, self._actions = self._actions, []
         return actions
 
-    def expect(self, flight: Flight, nodes: Iterable[str] | None) -> None:
+    def expect(self, seek: Seek, nodes: Iterable[str] | None) -> None:
         """Take in which nodes are live, before a fallback is sent; None if the registry is out of reach."""
-        flight.expect = None if nodes is None else set(nodes)
+        if nodes is not None:
+            seek.expect = set(nodes)
+            self._gone_nodes &= seek.expect
+            seek.suspects = set(self._gone_nodes)
+
+    def broadcast(self, seek: Seek) -> None:
+        """Take in that a fallback was sent: see whether the queues that were missing still are."""
+        self._actions.extend(Probe(node, seek) for node in seek.suspects)
 
     def replied(self, reply: Reply, now: float) -> None:
         """Take in a node's answers. One that is too late, or nobody's, is ignored."""
+        self._gone_nodes.discard(reply.node)
         flight = self._flights.get(reply.id)
         if flight is not None and flight.node == reply.node and len(reply.answers) == len(flight.items):
             self._land(flight)
@@ -182,12 +182,15 @@ class Router:
             return
         seek = self._seeks.get(reply.id)
         if seek is not None and len(reply.answers) == len(seek.items) and reply.node not in seek.answered:
-            self._take_seek_answers(seek, reply, now)
+            seek.take(reply)
+            self._settle_delivered(seek, now)
+            self._conclude_if_complete(seek, now)
 
     def returned(self, flight: Flight, now: float) -> None:
         """Take in that a batch came back: the node's queue is gone, nothing was sent."""
         if self._flights.get(flight.id) is not flight:
             return
+        self._gone_nodes.add(flight.node)
         self._land(flight)
         for item in flight.items:
             if item.settled:
@@ -200,42 +203,51 @@ class Router:
 
     def failed(self, flight: Flight, outcome: Outcome, now: float) -> None:
         """Take in that a batch, or a fallback, could not be handed to the broker."""
-        if flight.node is not None:
-            if self._flights.get(flight.id) is not flight:
+        if isinstance(flight, Seek):
+            if self._seeks.pop(flight.id, None) is None:
                 return
+        elif self._flights.get(flight.id) is flight:
             self._land(flight)
-        elif self._seeks.pop(flight.id, None) is None:
+        else:
             return
         for item in flight.items:
             if not item.settled:
                 self._give_up(item, outcome, now)
 
-    def nobody_heard(self, seek: Flight, now: float) -> None:
-        """Take in that a fallback came back: no node's queue is there."""
+    def nobody_heard(self, seek: Seek, now: float) -> None:
+        """Take in that a fallback came back: no node's queue is there, nothing was sent."""
         if seek.expect is None:
             self.failed(seek, Outcome.UNAVAILABLE, now)
-        elif self._seeks.get(seek.id) is seek:
+        elif seek.id in self._seeks:
             seek.gone |= seek.expect
-            self._conclude_seek_if_complete(seek, now)
+            self._conclude_if_complete(seek, now)
 
     def probe_returned(self, probe: Probe, now: float) -> None:
         """Take in that a silent node's queue is gone."""
-        if self._seeks.get(probe.flight.id) is probe.flight:
-            probe.flight.gone.add(probe.node)
-            self._conclude_seek_if_complete(probe.flight, now)
+        node, seek = probe
+        self._gone_nodes.add(node)
+        if seek.id in self._seeks:
+            (seek.gone if node in seek.suspects else seek.vanished).add(node)
+            self._conclude_if_complete(seek, now)
 
     def expire(self, now: float) -> None:
         """End what is past its deadline, and probe nodes that are silent."""
         for flight in [f for f in self._flights.values() if self._closing or f.deadline <= now]:
-            self._expire_flight(flight, now)
+            if self._expire_flight(flight, now):
+                self._land(flight)
         for seek in list(self._seeks.values()):
-            self._expire_seek(seek, now)
+            if (self._closing or seek.deadline <= now) and self._expire_flight(seek, now):
+                del self._seeks[seek.id]
+            elif not seek.probed and seek.sent and now - seek.started > self._limits.probe_after_s:
+                seek.probed = True
+                self._actions.extend(Probe(node, seek) for node in seek.silent - seek.suspects)
         for lane in [*self._lanes.values(), self._seek_lane]:
             if self._closing or lane.deadline <= now:
-                self._expire_lane(lane, now)
+                lane.pending = [i for i in lane.pending if not self._expire_item(i, sent=False, now=now)]
+                lane.deadline = min((item.push.deadline for item in lane.pending), default=inf)
         for gate in list(self._waiting):
             waiting = gate.waiting or ()
-            gate.waiting = [i for i in waiting if not self._expire_item(i, Outcome.UNAVAILABLE, now)]
+            gate.waiting = [item for item in waiting if not self._expire_item(item, sent=False, now=now)]
             if not gate.waiting:
                 self._waiting.discard(gate)
 
@@ -253,6 +265,10 @@ class Router:
                 self.looked_up(look_up, None, None, None, now)
                 look_up = None
             self.expire(now)
+        self._relooks.clear()
+        self._lanes.clear()
+        self._ready.clear()
+        self._actions.clear()
 
     # Submitting
 
@@ -260,32 +276,25 @@ class Router:
         if conn in push.exclude or (push.seen is not None and _seen(push.seen, conn)):
             return
         gate = self._gates.get(conn)
-        if gate is None:
-            if self._hub is not None and not self._unresolved:
-                outcome = ANSWERED.get(self._answer_here(push, conn))
-                if outcome is not None:
-                    self._note(push, conn, self._node_id, Route.LOCAL, outcome, now)
-                    return
-            if self._refuse_overload(push, conn, now):
+        if gate is None and self._hub is not None and not self._unresolved:
+            outcome = ANSWERED.get(self._answer_here(push, conn))
+            if outcome is not None:
+                self._note(push, conn, self._node_id, Route.LOCAL, outcome, now)
                 return
-            self._gates[conn] = gate = Gate(conn)
-        elif self._refuse_overload(push, conn, now):
-            return
-        self._inbox.append(self._open(Item(push, conn, gate)))
+        if self._has_room(push, conn, now):
+            self._inbox.append(self._open(Item(push, conn, gate or self._gate(conn))))
 
-    def _submit_wild(self, push: Push, key: str, user: User | None, now: float) -> None:
-        if user is None:
-            push.count_only()
-        if self._refuse_overload(push, None, now):
-            return
-        self._unresolved += 1
-        self._inbox.append(self._open(Item(push, key, None, user)))
+    def _submit_wild(self, push: Push, target: str, user: User | None, now: float) -> None:
+        if self._has_room(push, None, now):
+            item = self._open(Item(push, target, None if user is None else self._gate(target), user))
+            self._let_wild(item)
+            self._inbox.append(item)
 
-    def _refuse_overload(self, push: Push, conn: str | None, now: float) -> bool:
+    def _has_room(self, push: Push, conn: str | None, now: float) -> bool:
         if self.open_items < self._limits.open_items:
-            return False
+            return True
         self._note(push, conn, None, None, Outcome.OVERLOADED, now)
-        return True
+        return False
 
     def _open(self, item: Item) -> Item:
         item.push.open += 1
@@ -293,6 +302,16 @@ class Router:
         if item.gate is not None:
             item.gate.items += 1
         return item
+
+    def _let_wild(self, item: Item) -> None:
+        """While an item may be for any connection nothing may overtake it on this very node."""
+        item.wild = True
+        self._unresolved += 1
+
+    def _tame(self, item: Item) -> None:
+        if item.wild:
+            item.wild = False
+            self._unresolved -= 1
 
     def _gate(self, target: str) -> Gate:
         gate = self._gates.get(target)
@@ -305,57 +324,77 @@ class Router:
     def _place(self, item: Item, owner: Owner | None, now: float) -> None:
         gate = item.gate
         assert gate is not None
-        if gate.blocked or gate.waiting or (gate.placed and owner is not None and gate.owner != owner):
+        if gate.blocked or gate.waiting or (gate.placed and gate.owner != owner):
             self._wait(item)
         elif self._closing or item.push.deadline <= now:
-            self._settle(item, Outcome.UNAVAILABLE, None, now)
+            self._give_up(item, Outcome.UNAVAILABLE, now)
         elif owner is None:
             self._seek(item)
         else:
-            self._dispatch(item, gate, owner, now)
+            self._dispatch(item, owner, now)
 
-    def _dispatch(self, item: Item, gate: Gate, owner: Owner, now: float) -> None:
+    def _dispatch(self, item: Item, owner: Owner, now: float) -> None:
+        gate = self._put(item)
         gate.owner = owner
-        gate.placed += 1
-        item.placed = True
         item.node = owner.node
         if owner.node != self._node_id:
             self._lane(owner.node).append(item)
             return
-        answer = self._answer_here(item.push, item.target)
+        answer = self._answer_here(item.push, item.target, item.user)
         outcome = ANSWERED.get(answer)
         if outcome is None:
             self._refuse(item, None if answer is Answer.NOT_YET else owner)
         else:
             self._settle(item, outcome, Route.LOCAL, now)
 
+    def _put(self, item: Item) -> Gate:
+        gate = item.gate
+        assert gate is not None
+        gate.placed += 1
+        item.placed = True
+        return gate
+
     def _place_user(self, item: Item, found: list[UserConnection], now: float) -> None:
-        user, push = item.user, item.push
+        """Split a user's item up by connection; it ends with the last of them."""
+        gate, user, push = item.gate, item.user, item.push
+        assert gate is not None
         assert user is not None
+        if gate.blocked or gate.waiting or (gate.placed and gate.listed != found):
+            self._wait(item)
+            return
         kind = user.from_type
         wanted = found if kind is None else [c for c in found if c.from_type == kind]
-        gate = self._gates.get(item.target)
-        if gate is not None and (gate.blocked or gate.waiting):
-            self._attach(item, gate)
-            self._wait(item)
+        if self._closing or push.deadline <= now:
+            self._give_up(item, Outcome.UNAVAILABLE, now)
         elif not wanted:
-            self._attach(item, gate or self._gate(item.target))
             self._seek(item)
         else:
+            self._put(item)
+            self._tame(item)
+            gate.listed = found
+            item.children = 1
             for conn, owner, _ in wanted:
-                if conn not in push.exclude and not (push.seen is not None and _seen(push.seen, conn)):
-                    self._place(self._open(Item(push, conn, self._gate(conn), user)), owner, now)
-            self._close(item)
+                if conn in push.exclude or (push.seen is not None and _seen(push.seen, conn)):
+                    item.found = True
+                else:
+                    item.children += 1
+                    self._place(self._open(Item(push, conn, self._gate(conn), user, item)), owner, now)
+            self._end_child(item)
 
-    def _attach(self, item: Item, gate: Gate) -> None:
-        """Have a user's item keep its place; most never need to, as their connections' gates do."""
-        if item.gate is None:
-            item.gate = gate
-            gate.items += 1
+    def _end_child(self, parent: Item) -> None:
+        """Count a connection that is settled; if nothing came of any, ask everybody for the user."""
+        parent.children -= 1
+        if parent.children:
+            return
+        if parent.found:
+            self._close(parent)
+        else:
+            self._let_wild(parent)
+            self._seek(parent)
 
     def _place_everyone(self, item: Item, *, complete: bool, now: float) -> None:
         push = item.push
-        if self._known_nodes is None:
+        if self._known_nodes is None or self._closing or push.deadline <= now:
             self._give_up(item, Outcome.UNAVAILABLE, now)
             return
         if not complete:
@@ -366,16 +405,15 @@ class Router:
                 for answer, number in answers.items():
                     push.count(ANSWERED[answer], number)
             else:
-                share = Item(push, everyone_target(push.exclude), None)
+                share = self._open(Item(push, everyone_target(push.exclude), None))
                 share.node = node
-                self._open(share)
                 self._lane(node).append(share)
         self._close(item)
 
-    def _answer_here(self, push: Push, conn: str) -> Answer:
+    def _answer_here(self, push: Push, conn: str, user: User | None = None) -> Answer:
         assert self._hub is not None
         if push.close_code is None:
-            return self._hub.deliver(conn, push.frame)
+            return self._hub.deliver(conn, push.frame, None if user is None else user.key)
         return self._hub.close(conn, push.close_code)
 
     # Lanes
@@ -388,40 +426,20 @@ class Router:
             self._ready[node] = lane
         return lane
 
-    def _start_flight(self, node: str, lane: Lane) -> None:
-        items = lane.take(self._limits.batch_items, self._limits.batch_bytes)
-        lane.flight = self._new_flight(node, items)
-        self._flights[lane.flight.id] = lane.flight
+    def _take_from(self, lane: Lane) -> list[Item]:
+        return lane.take(self._limits.batch_items, self._limits.batch_bytes)
 
-    def _new_flight(self, node: str | None, items: list[Item]) -> Flight:
-        deadline = min(item.push.deadline for item in items)
-        started = max(item.push.started for item in items)
-        flight = Flight(next(self._ids), node, items, deadline, started)
-        self._actions.append(flight)
-        return flight
+    def _start_flight(self, node: str, lane: Lane) -> None:
+        items = self._take_from(lane)
+        lane.flight = Flight(next(self._ids), node, items, _first_deadline(items))
+        self._flights[lane.flight.id] = lane.flight
+        self._actions.append(lane.flight)
 
     def _land(self, flight: Flight) -> None:
-        assert flight.node is not None
         del self._flights[flight.id]
         lane = self._lanes[flight.node]
         lane.flight = None
-        if lane.pending:
-            self._ready[flight.node] = lane
-        else:
-            del self._lanes[flight.node]
-
-    def _withdraw(self, node: str | None) -> None:
-        """Take back from a lane what must not overtake an item that was refused."""
-        lane = self._lanes.get(node) if node is not None else None
-        if lane is None:
-            return
-        keep: list[Item] = []
-        for item in lane.pending:
-            if item.gate is not None and item.gate.blocked:
-                self._refuse(item, item.gate.refused)
-            else:
-                keep.append(item)
-        lane.pending = keep
+        self._ready[flight.node] = lane
 
     def _take_answers(self, flight: Flight, reply: Reply, now: float) -> None:
         refused = False
@@ -430,20 +448,42 @@ class Router:
                 continue
             if code == Answer.DELIVERED:
                 self._settle(item, Outcome.DELIVERED, Route.DIRECT, now)
-            elif code == Answer.SEVERAL:
-                self._take_share(item, reply.details.get(number, []))
+            elif item.gate is None:
+                self._take_share(item, reply.details.get(number), now)
             elif code in ANSWERED:
                 self._give_up(item, ANSWERED[Answer(code)], now)
+            elif code == Answer.SEVERAL:
+                self._give_up(item, Outcome.UNKNOWN, now)
             else:
                 refused = True
-                self._refuse(item, None if code == Answer.NOT_YET or item.gate is None else item.gate.owner)
+                self._refuse(item, None if code == Answer.NOT_YET else item.gate.owner)
         if refused:
             self._withdraw(flight.node)
 
-    def _take_share(self, item: Item, details: Sequence[tuple[int, int]]) -> None:
+    def _take_share(self, item: Item, details: Sequence[tuple[int, int]] | None, now: float) -> None:
+        """Add up what a node says of a push to everyone; without details it was not carried out."""
+        if details is None:
+            self._give_up(item, Outcome.UNAVAILABLE, now)
+            return
         for answer, number in details:
-            item.push.count(ANSWERED[Answer(answer)], number)
+            outcome = ANSWERED.get(answer)  # type: ignore[call-overload] # any number may come
+            if outcome is not None and isinstance(number, int) and number > 0:
+                item.push.count(outcome, number)
         self._close(item)
+
+    def _withdraw(self, node: str) -> None:
+        """Take back from a lane what must not overtake an item that was refused."""
+        lane = self._lanes.get(node)
+        if lane is None:
+            return
+        pending, lane.pending = lane.pending, []
+        for item in pending:
+            if item.gate is not None and item.gate.blocked:
+                self._refuse(item, item.gate.refused)
+            else:
+                lane.pending.append(item)
+
+    # Gates
 
     def _refuse(self, item: Item, by: Owner | None) -> None:
         """Take an item back that was certainly not sent, to look its target up again.
@@ -463,6 +503,15 @@ class Router:
         gate.retry.append(item)
         self._pass_on(gate)
 
+    def _wait(self, item: Item) -> None:
+        gate = item.gate
+        assert gate is not None
+        if gate.waiting is None:
+            gate.waiting = []
+        gate.waiting.append(item)
+        self._waiting.add(gate)
+        self._pass_on(gate)
+
     def _pass_on(self, gate: Gate) -> None:
         """With nothing of a gate's on its way, look up again for what waits, or else open it."""
         if gate.placed or gate.looking:
@@ -479,24 +528,23 @@ class Router:
 
     def _resume(self, gate: Gate, owner: Owner | None, now: float) -> None:
         """Send what waits at a gate on its way, in order, to where the registry now says."""
-        items = self._reopen(gate)
         nowhere = owner is None or owner == gate.refused
-        for item in items:
+        for item in self._reopen(gate):
             if gate.waiting or (gate.blocked and not nowhere):
                 self._wait(item)
+            elif self._expire_item(item, sent=False, now=now):
+                continue
             elif owner is None or nowhere:
                 self._seek(item)
             else:
-                self._dispatch(item, gate, owner, now)
+                self._dispatch(item, owner, now)
 
     def _resume_user(self, gate: Gate, found: list[UserConnection], now: float) -> None:
-        items = self._reopen(gate)
-        if found:
-            for item in items:
-                self._place_user(item, found, now)
-        else:
-            for item in items:
+        for item in self._reopen(gate):
+            if not found and not gate.waiting and not self._expire_item(item, sent=False, now=now):
                 self._seek(item)
+            elif not item.settled:
+                self._place_user(item, found, now)
 
     def _reopen(self, gate: Gate) -> Sequence[Item]:
         items, gate.waiting = gate.waiting or (), None
@@ -504,95 +552,107 @@ class Router:
         gate.looking = gate.blocked = False
         return items
 
-    def _wait(self, item: Item) -> None:
-        gate = item.gate
-        assert gate is not None
-        if gate.waiting is None:
-            gate.waiting = []
-        gate.waiting.append(item)
-        self._waiting.add(gate)
-        self._pass_on(gate)
-
     # The fallback
 
     def _seek(self, item: Item) -> None:
-        gate = item.gate
+        gate = item.gate if item.placed else self._put(item)
         assert gate is not None
         gate.blocked = True
-        gate.placed += 1
-        item.placed = True
         item.node = None
         self._seek_lane.append(item)
 
-    def _start_seek(self) -> None:
-        flight = self._new_flight(
-            None, self._seek_lane.take(self._limits.batch_items, self._limits.batch_bytes)
-        )
-        self._seeks[flight.id] = flight
+    def _start_seek(self, items: list[Item]) -> None:
+        started = max(item.push.started for item in items)
+        seek = Seek(next(self._ids), "", items, _first_deadline(items), started=started)
+        self._seeks[seek.id] = seek
+        self._actions.append(seek)
 
-    def _take_seek_answers(self, seek: Flight, reply: Reply, now: float) -> None:
-        seek.answered.add(reply.node)
-        if reply.answers.count(_NOT_MINE) < len(reply.answers):
-            for number, code in enumerate(reply.answers):
-                item = seek.items[number]
-                if code == Answer.NOT_MINE or item.settled:
-                    continue
-                item.node = reply.node
-                if code == Answer.SEVERAL:
-                    for conn, answer in reply.details.get(number, []):
-                        self._take_found(item, str(conn), Answer(answer), now)
-                elif code == Answer.NOT_YET:
-                    seek.not_yet.add(number)
-                elif code == Answer.EXPIRED:
-                    seek.expired = True
-                else:
-                    self._settle(item, ANSWERED[Answer(code)], Route.FALLBACK, now)
-        self._conclude_seek_if_complete(seek, now)
+    def _settle_delivered(self, seek: Seek, now: float) -> None:
+        """Settle the connections that have the frame, without waiting for who else says what."""
+        for number, (answer, node) in seek.said.items():
+            item = seek.items[number]
+            if answer is Answer.DELIVERED and not item.settled and not item.is_user:
+                item.node = node
+                self._settle(item, Outcome.DELIVERED, Route.FALLBACK, now)
 
-    def _take_found(self, item: Item, conn: str, answer: Answer, now: float) -> None:
-        if item.push.seen is None or not _seen(item.push.seen, conn):
-            outcome = ANSWERED.get(answer, Outcome.UNAVAILABLE)
-            self._note(item.push, conn, item.node, Route.FALLBACK, outcome, now)
-
-    def _conclude_seek_if_complete(self, seek: Flight, now: float) -> None:
+    def _conclude_if_complete(self, seek: Seek, now: float) -> None:
         if all(item.settled for item in seek.items):
             self._seeks.pop(seek.id, None)
-        elif seek.expect is not None and seek.expect <= seek.answered | seek.gone:
+        elif seek.complete:
             del self._seeks[seek.id]
             for number, item in enumerate(seek.items):
-                if not item.settled:
-                    self._conclude(item, seek, not_yet=number in seek.not_yet, now=now)
+                if item.settled:
+                    continue
+                if item.is_user:
+                    self._conclude_user(item, seek, number, now)
+                else:
+                    self._conclude(item, seek, number, now)
 
-    def _conclude(self, item: Item, seek: Flight, *, not_yet: bool, now: float) -> None:
-        """Settle an item that no node has, as far as all nodes that could answer say."""
+    def _conclude(self, item: Item, seek: Seek, number: int, now: float) -> None:
+        """Settle a connection's item as what all nodes together say of it."""
         gate = item.gate
         assert gate is not None
-        if not_yet:
+        said = seek.said.get(number)
+        missing = self._missing(item, seek)
+        if missing is not None:
+            self._give_up(item, missing, now)
+        elif said is not None and said.answer is Answer.NOT_YET:
             self._refuse(item, None)
-        elif seek.expired or (gate.refused is not None and gate.refused.node in seek.gone):
-            self._give_up(item, Outcome.UNAVAILABLE, now)
+        elif said is not None:
+            item.node = said.node
+            self._settle(item, ANSWERED[said.answer], Route.FALLBACK, now)
         else:
             if gate.refused is not None:
                 item.node = gate.refused.node
                 self._actions.append(Forget(item.target, gate.refused, item.user))
-            if item.user is None:
+            if item.parent is None:
                 self._settle(item, Outcome.OFFLINE, None, now)
             else:
                 self._close(item)
+
+    def _conclude_user(self, item: Item, seek: Seek, number: int, now: float) -> None:
+        self._note_found(item, seek, number, now)
+        said = seek.said.get(number)
+        missing = self._missing(item, seek)
+        if missing is not None:
+            self._give_up(item, missing, now)
+        elif said is not None and said.answer is Answer.EXPIRED:
+            self._give_up(item, Outcome.UNAVAILABLE, now)
+        else:
+            self._close(item)
+
+    def _note_found(self, item: Item, seek: Seek, number: int, now: float) -> None:
+        for conn, (answer, node) in seek.found.get(number, {}).items():
+            if item.push.seen is None or not _seen(item.push.seen, conn):
+                outcome = ANSWERED.get(answer, Outcome.UNAVAILABLE)
+                self._note(item.push, conn, node, Route.FALLBACK, outcome, now)
+
+    def _missing(self, item: Item, seek: Seek) -> Outcome | None:
+        """Return what keeps a fallback from telling all, if a node that matters did not answer."""
+        if seek.vanished:
+            return Outcome.UNKNOWN
+        refused = None if item.gate is None else item.gate.refused
+        if seek.gone and (item.blind or (refused is not None and refused.node in seek.gone)):
+            return Outcome.UNAVAILABLE
+        return None
 
     # Settling
 
     def _settle(self, item: Item, outcome: Outcome, route: Route | None, now: float) -> None:
         self._note(item.push, item.target, item.node, route, outcome, now)
+        if item.parent is not None:
+            item.parent.found = True
         self._close(item)
 
     def _give_up(self, item: Item, outcome: Outcome, now: float) -> None:
         """Settle an item that nobody answered for."""
         sent = outcome is not Outcome.UNAVAILABLE and outcome is not Outcome.OVERLOADED
         route = (Route.FALLBACK if item.node is None else Route.DIRECT) if sent else None
-        known = item.gate is not None and item.target[0] != "@"
-        self._note(item.push, item.target if known else None, item.node, route, outcome, now)
-        self._close(item)
+        if item.gate is None or item.is_user:
+            self._note(item.push, None, item.node, route, outcome, now)
+            self._close(item)
+        else:
+            self._settle(item, outcome, route, now)
 
     def _note(
         self,
@@ -612,9 +672,9 @@ class Router:
         """End an item; let what waits at its gate pass."""
         item.settled = True
         self.open_items -= 1
+        if item.wild:
+            self._tame(item)
         gate = item.gate
-        if item.target[0] == "@" or (gate is None and item.node is None):
-            self._unresolved -= 1
         if gate is not None:
             if item.placed:
                 gate.placed -= 1
@@ -624,41 +684,43 @@ class Router:
             else:
                 self._gates.pop(gate.target, None)
                 self._waiting.discard(gate)
+        if item.parent is not None:
+            self._end_child(item.parent)
         item.push.settle()
 
     # Time
 
-    def _expire_item(self, item: Item, outcome: Outcome, now: float) -> bool:
+    def _expire_item(self, item: Item, *, sent: bool, now: float) -> bool:
         if item.settled or (item.push.deadline > now and not self._closing):
             return item.settled
-        self._give_up(item, outcome, now)
+        self._give_up(item, Outcome.UNKNOWN if sent else Outcome.UNAVAILABLE, now)
         return True
 
-    def _expire_lane(self, lane: Lane, now: float) -> None:
-        lane.pending = [i for i in lane.pending if not self._expire_item(i, Outcome.UNAVAILABLE, now)]
-        lane.deadline = min((item.push.deadline for item in lane.pending), default=inf)
+    def _expire_flight(self, flight: Flight, now: float) -> bool:
+        """End what is late in a batch; say whether nothing is left of it."""
+        for number, item in enumerate(flight.items):
+            late = not item.settled and (self._closing or item.push.deadline <= now)
+            if late and isinstance(flight, Seek) and item.is_user:
+                self._note_found(item, flight, number, now)
+            self._expire_item(item, sent=flight.sent, now=now)
+        left = [item for item in flight.items if not item.settled]
+        flight.deadline = _first_deadline(left)
+        return not left
 
-    def _expire_flight(self, flight: Flight, now: float) -> None:
-        for item in flight.items:
-            self._expire_item(item, Outcome.UNKNOWN, now)
-        left = [item.push.deadline for item in flight.items if not item.settled]
-        if left:
-            flight.deadline = min(left)
-        else:
-            self._land(flight)
 
-    def _expire_seek(self, seek: Flight, now: float) -> None:
-        if self._closing or seek.deadline <= now:
-            for item in seek.items:
-                self._expire_item(item, Outcome.UNKNOWN, now)
-            left = [item.push.deadline for item in seek.items if not item.settled]
-            if not left:
-                self._seeks.pop(seek.id, None)
-                return
-            seek.deadline = min(left)
-        if not seek.probed and seek.expect is not None and now - seek.started > self._limits.probe_after_s:
-            seek.probed = True
-            self._actions.extend(Probe(node, seek) for node in seek.expect - seek.answered)
+def _first_deadline(items: Iterable[Item]) -> float:
+    return min((item.push.deadline for item in items), default=inf)
+
+
+def _merged(targets: Sequence[Conn | User | Everyone]) -> list[Conn | User | Everyone]:
+    """Name a user once who is named for all devices and for some kinds of them."""
+    everywhere = {t.key for t in targets if isinstance(t, User) and t.from_type is None}
+    merged: dict[object, Conn | User | Everyone] = {}
+    for target in targets:
+        if isinstance(target, User) and target.key in everywhere and target.from_type is not None:
+            continue
+        merged.setdefault(target, target)
+    return list(merged.values())
 
 
 def _seen(seen: set[str], conn: str) -> bool:

@@ -13,9 +13,10 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import Batch, decode_reply, encode_batch
-from sanic_ws.core.flights import Flight, Forget, Probe
+from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.core.routing import Router
+from sanic_ws.core.seeking import Probe, Seek
 from sanic_ws.errors import (
     BrokerLost,
     BrokerUnavailable,
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sanic_ws.broker import Broker
-    from sanic_ws.core.flights import Action, LookUp
+    from sanic_ws.core.flights import LookUp
     from sanic_ws.core.hub import Hub
     from sanic_ws.core.push import Push
+    from sanic_ws.core.routing import Action
     from sanic_ws.registry import Directory
 
 TICK_S = 0.05
@@ -148,7 +150,7 @@ class Dispatcher:
 
     async def _carry_out(self, action: Action) -> None:
         match action:
-            case Flight(node=None):
+            case Seek():
                 await self._seek(action)
             case Flight():
                 await self._fly(action)
@@ -159,7 +161,9 @@ class Dispatcher:
         self._advance()
 
     async def _fly(self, flight: Flight) -> None:
-        assert flight.node is not None
+        if not flight.trim():
+            self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
+            return
         body, ttl_ms = self._encode(flight)
         try:
             await self._broker.send(flight.node, body, ttl_ms)
@@ -173,16 +177,20 @@ class Dispatcher:
             log.warning("batch lost: %s", exc)
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
-    async def _seek(self, flight: Flight) -> None:
+    async def _seek(self, flight: Seek) -> None:
         try:
             nodes = await self._directory.live_nodes()
         except RegistryUnavailable as exc:
             log.warning("live nodes not known: %s", exc)
             nodes = None
+        if not flight.trim():
+            self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
+            return
         self._router.expect(flight, nodes)
         body, ttl_ms = self._encode(flight)
         try:
             await self._broker.broadcast(body, ttl_ms)
+            self._router.broadcast(flight)
         except Unroutable:
             self._router.nobody_heard(flight, monotonic())
         except QueueFull:
@@ -197,7 +205,8 @@ class Dispatcher:
         last = max(item.push.deadline for item in flight.items)
         ttl_ms = max(1, int((last - monotonic()) * 1000))
         frames = [item.push.frame for item in flight.items]
-        seek = flight.node is None
+        seek = isinstance(flight, Seek)
+        flight.sent = True
         return encode_batch(Batch(flight.id, time.time(), ttl_ms, flight.targets(), frames, seek)), ttl_ms
 
     async def _probe(self, probe: Probe) -> None:
@@ -211,6 +220,8 @@ class Dispatcher:
 
     async def _forget(self, forget: Forget) -> None:
         try:
-            await self._directory.release([Release(forget.conn, forget.owner, forget.user)])
+            # A connection that was reached through a user may be here all the same, for somebody else.
+            conn_too = forget.user is None
+            await self._directory.release([Release(forget.conn, forget.owner, forget.user, conn_too)])
         except RegistryUnavailable:
             log.debug("stale entry of %s stays", forget.owner.node)

@@ -13,13 +13,14 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.batch import Batch, Reply, close_target
-from sanic_ws.core.flights import Flight, Forget, Owner, Probe, UserConnection
+from sanic_ws.core.flights import Flight, Forget, Owner, UserConnection
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt
 from sanic_ws.core.push import Push
 from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.core.routing import Router
+from sanic_ws.core.seeking import Probe, Seek
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,14 +152,14 @@ class Cluster:
                 self.later.append(lambda: self._read_registry(look_up))
         for action in self.router.take_actions():
             match action:
-                case Flight(node=None):
+                case Seek():
                     self.later.append(lambda seek=action: self._read_live_nodes(seek))
                 case Flight():
                     self._fly(action)
                 case Probe():
                     self._probe(action)
                 case Forget():
-                    self.later.append(lambda forget=action: self._release(forget.conn, forget.owner))
+                    self.later.append(lambda forget=action: self._forget(forget))
 
     def _read_registry(self, look_up: Any) -> None:
         answer: tuple[Any, Any, Any] = (None, None, None)
@@ -175,12 +176,14 @@ class Cluster:
         self.look_up = None
         self.router.looked_up(look_up, *answer, self.now)
 
-    def _read_live_nodes(self, seek: Flight) -> None:
+    def _read_live_nodes(self, seek: Seek) -> None:
         listed = None if self.registry_away else set(self.listed)
         self.later.append(lambda: self._seek(seek, listed))
 
     def _fly(self, flight: Flight) -> None:
-        assert flight.node is not None
+        if not flight.trim():
+            self.later.append(lambda: self.router.failed(flight, Outcome.UNAVAILABLE, self.now))
+            return
         node = self.nodes[flight.node]
         if self.broker_away:
             self.later.append(lambda: self.router.failed(flight, Outcome.UNAVAILABLE, self.now))
@@ -189,23 +192,27 @@ class Cluster:
         else:
             node.queue.append(self._batch(flight))
 
-    def _seek(self, seek: Flight, listed: set[str] | None) -> None:
+    def _seek(self, seek: Seek, listed: set[str] | None) -> None:
+        if not seek.trim():
+            self.router.failed(seek, Outcome.UNAVAILABLE, self.now)
+            return
         self.router.expect(seek, listed)
         hearing = [node for node in self.nodes.values() if node.hears]
-        if all(item.settled for item in seek.items):
-            return
         if self.broker_away:
             self.later.append(lambda: self.router.failed(seek, Outcome.UNAVAILABLE, self.now))
         elif not hearing:
             self.later.append(lambda: self.router.nobody_heard(seek, self.now))
         for node in () if self.broker_away else hearing:
             node.queue.append(self._batch(seek))
+        if hearing and not self.broker_away:
+            self.router.broadcast(seek)
 
     def _batch(self, flight: Flight) -> Batch:
         last = max(item.push.deadline for item in flight.items)
         ttl_ms = max(1, int((last - self.now) * 1000))
         frames = [item.push.frame for item in flight.items]
-        return Batch(flight.id, self.now, ttl_ms, flight.targets(), frames, flight.node is None)
+        flight.sent = True
+        return Batch(flight.id, self.now, ttl_ms, flight.targets(), frames, isinstance(flight, Seek))
 
     def _probe(self, probe: Probe) -> None:
         if not self.broker_away and not self.nodes[probe.node].hears:
@@ -235,10 +242,13 @@ class Cluster:
             target = close_target(conn, 4409, owner.session)
             node.queue.append(Batch(0, self.now, 5000, [target], [b""]))
 
-    def _release(self, conn: str, owner: Owner) -> None:
+    def _forget(self, forget: Forget) -> None:
+        self._release(forget.conn, forget.owner, conn_too=forget.user is None)
+
+    def _release(self, conn: str, owner: Owner, *, conn_too: bool = True) -> None:
         if self.registry_away:
             return
-        if self.owners.get(conn) == owner:
+        if conn_too and self.owners.get(conn) == owner:
             del self.owners[conn]
         for listed in self.users.values():
             if conn in listed and listed[conn][0] == owner:
@@ -418,7 +428,9 @@ def check_truth(sent: Sent, got: Counter[str]) -> None:
     assert len(set(listed)) == len(listed), f"{receipt}: a connection is listed twice"
     if receipt.outcome in (Outcome.OFFLINE, Outcome.UNAVAILABLE, Outcome.OVERLOADED):
         assert not got, f"{receipt}: {receipt.outcome}, and {set(got)} have it"
-    if receipt.outcome is Outcome.OFFLINE:
+    # With all that is listed of a user excluded the push ends without a delivery and without asking.
+    unasked = bool(sent.push.exclude) and not receipt.deliveries
+    if receipt.outcome is Outcome.OFFLINE and not unasked:
         assert not sent.held_at_receipt, f"{receipt}: offline, and {sent.held_at_receipt} all the time"
     if receipt.totals is not None:
         assert receipt.counts.get(Outcome.DELIVERED, 0) <= got.total()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from sanic_ws.core.batch import Reply
-from sanic_ws.core.flights import Flight, Forget, Limits, Probe
+from sanic_ws.core.flights import Flight, Forget, Limits
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Route
 from sanic_ws.core.push import Push
 from sanic_ws.core.routing import Router
+from sanic_ws.core.seeking import Probe
 from tests.unit.core.cluster import Cluster, Sent, check, check_empty
 
 NOW = 100.0
@@ -228,7 +229,7 @@ def test_forgetting_names_the_session_that_was_refused(cluster):
     owner = cluster.owners["c0"]
     cluster.push(Conn("c0"))
     forgotten = []
-    cluster._release = lambda conn, owner: forgotten.append((conn, owner))
+    cluster._release = lambda conn, owner, conn_too=True: forgotten.append((conn, owner))
     cluster.settle()
     assert forgotten == [("c0", owner)]
 
@@ -251,14 +252,17 @@ def test_dead_owner_is_offline_once_its_lease_has_ended(cluster):
     assert receipt_of(sent).outcome is Outcome.OFFLINE
 
 
-def test_unlisted_connection_is_offline_though_another_node_is_dead(cluster):
+def test_unlisted_connection_is_offline_once_another_node_is_known_to_be_dead(cluster):
     cluster.kill(cluster.nodes["n1"])
-    sent = cluster.push(Conn("nobody"))
+    first = cluster.push(Conn("nobody"))
     cluster.settle()
-    assert sent.receipts == []
+    assert first.receipts == []
     cluster.pass_time(0.2)
     cluster.settle()
-    assert receipt_of(sent).outcome is Outcome.OFFLINE
+    assert receipt_of(first).outcome is Outcome.UNKNOWN
+    second = cluster.push(Conn("nobody"))
+    cluster.settle()
+    assert receipt_of(second).outcome is Outcome.OFFLINE
 
 
 def test_silent_node_makes_unknown_not_offline(cluster):
@@ -433,11 +437,13 @@ def test_user_with_a_stale_device_is_found_at_one_that_is_not_listed_yet(cluster
     assert receipt_of(sent).outcome is not Outcome.OFFLINE
 
 
-def test_user_of_whom_only_an_excluded_device_is_listed_is_not_offline_unasked(cluster):
-    del cluster.users[User(1).key]["c0"]
+def test_user_of_whom_only_excluded_devices_are_listed_is_not_sought(cluster):
+    for conn in set(cluster.users[User(1).key]) - {"c1"}:
+        del cluster.users[User(1).key][conn]
     sent = cluster.push(User(1), exclude=["c1"])
-    cluster.settle()
-    assert receipt_of(sent).outcome is not Outcome.OFFLINE
+    look_up(cluster)
+    assert cluster.router.take_actions() == []
+    assert receipt_of(sent).outcome is Outcome.OFFLINE
 
 
 def test_connection_of_a_user_in_two_sessions_is_one_delivery(cluster):

@@ -184,7 +184,7 @@ async def test_one_look_up_is_under_way_at_a_time(dispatcher, broker, directory)
 async def test_user_is_looked_up_by_key(dispatcher, broker, directory):
     submit(dispatcher, User(1, from_type="web"))
     node, batch = await broker.next()
-    assert (node, batch.targets) == ("n1", ["c0"])
+    assert (node, batch.targets) == ("n1", ["=c0 1::"])
     assert directory.looked_up == [([], [User(1).key])]
 
 
@@ -271,14 +271,14 @@ async def test_stale_entry_is_released(dispatcher, broker, directory):
     assert (release.conn, release.owner) == ("c0", Owner("n1", "1"))
 
 
-async def test_silent_nodes_are_probed_and_those_without_a_queue_are_counted_out(dispatcher, broker):
+async def test_silent_nodes_are_probed_and_those_without_a_queue_make_it_unknown(dispatcher, broker):
     broker.raises["n1"] = Unroutable("n1")
     future = submit(dispatcher, Conn("c9"))
     _, seek = await broker.next()
     answer(dispatcher, seek, "n2", NOT_MINE)
     node, probe = await broker.next()
     assert (node, probe.targets, probe.id) == ("n1", [], 0)
-    assert (await receipt_of(future)).outcome is Outcome.OFFLINE
+    assert (await receipt_of(future)).outcome is Outcome.UNKNOWN
 
 
 async def test_unanswered_batch_ends_as_unknown(dispatcher, broker):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from sanic_ws.settings import Settings
 
-__all__ = ["Gateway", "Message", "create_app", "run"]
+__all__ = ["Gateway", "Message"]
 
 BODY_BYTES = 16 << 20
 BACKLOG = 4096
@@ -96,14 +96,50 @@ class Gateway:
         app.ctx.keep_alive.cancel()
         await app.ctx.node.stop()
 
+    def run(self, echo_path: str | None = None) -> None:
+        """Run a gateway and nothing else until SIGINT or SIGTERM, in as many processes as the settings say.
 
-def create_app(settings: Settings, echo_path: str | None = None) -> Sanic[Any, Any]:
-    """Return the application that `sanic-ws` runs: a gateway and nothing else.
+        Args:
+            echo_path: where to send messages back as they came, if anywhere.
+        """
+        if self.settings.workers == 1:
+            self._work(echo_path)
+        else:
+            run_workers(self.settings.workers, partial(self._work, echo_path))
 
-    Args:
-        settings: the operator's.
-        echo_path: where to send messages back as they came, if anywhere.
-    """
+    def _work(self, echo_path: str | None) -> None:
+        # A node holds many objects for long and makes few cycles: look for these less often.
+        gc.set_threshold(20_000, 10, 100)
+        uvloop.run(self._serve(echo_path))
+
+    async def _serve(self, echo_path: str | None) -> None:
+        """Serve until told to stop.
+
+        Sanic's own runner can miss a signal that comes while it starts, so its parts are put together here.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        app = _bare_app()
+        self.attach(app, echo_path)
+        server: Any = await app.create_server(
+            sock=_listen(self.settings),
+            backlog=BACKLOG,
+            access_log=False,
+            asyncio_server_kwargs={"start_serving": False},
+        )
+        await server.startup()
+        await server.before_start()
+        await server.start_serving()
+        await server.after_start()
+        await stop.wait()
+        await server.before_stop()
+        await _close(server)
+        await server.after_stop()
+
+
+def _bare_app() -> Sanic[Any, Any]:
     config = Config(env_prefix=None)
     config.update(
         {
@@ -118,53 +154,7 @@ def create_app(settings: Settings, echo_path: str | None = None) -> Sanic[Any, A
             "AUTO_EXTEND": False,
         }
     )
-    app: Sanic[Any, Any] = Sanic("sanic_ws", config=config, configure_logging=False)
-    Gateway(settings).attach(app, echo_path)
-    return app
-
-
-def run(settings: Settings, echo_path: str | None = None) -> None:
-    """Run the application until SIGINT or SIGTERM, in as many processes as the settings say.
-
-    Args:
-        settings: the operator's.
-        echo_path: where to send messages back as they came, if anywhere.
-    """
-    if settings.workers == 1:
-        _work(settings, echo_path)
-    else:
-        run_workers(settings.workers, partial(_work, settings, echo_path))
-
-
-def _work(settings: Settings, echo_path: str | None) -> None:
-    # A node holds many objects for long and makes few cycles: look for these less often.
-    gc.set_threshold(20_000, 10, 100)
-    uvloop.run(_serve(settings, echo_path))
-
-
-async def _serve(settings: Settings, echo_path: str | None) -> None:
-    """Serve until told to stop.
-
-    Sanic's own runner can miss a signal that comes while it starts, so its parts are put together here.
-    """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    server: Any = await create_app(settings, echo_path).create_server(
-        sock=_listen(settings),
-        backlog=BACKLOG,
-        access_log=False,
-        asyncio_server_kwargs={"start_serving": False},
-    )
-    await server.startup()
-    await server.before_start()
-    await server.start_serving()
-    await server.after_start()
-    await stop.wait()
-    await server.before_stop()
-    await _close(server)
-    await server.after_stop()
+    return Sanic("sanic_ws", config=config, configure_logging=False)
 
 
 async def _close(server: Any) -> None:

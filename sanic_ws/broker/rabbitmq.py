@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sanic_ws.broker.port import OnBatch, OnReply
 
 CONNECT_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 1.0
 HEARTBEAT_S = 10
 QUEUE_MESSAGES = 10_000
 QUEUE_BYTES = 64 << 20
@@ -87,7 +88,8 @@ class RabbitBroker:
     async def wait_connected(self, timeout_s: float) -> bool:
         """Wait until it is connected; say `False` if that takes longer."""
         try:
-            await asyncio.wait_for(self._up.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._up.wait()
         except TimeoutError:
             return False
         return True
@@ -143,7 +145,7 @@ class RabbitBroker:
         """Close the queues and the connections."""
         if self._keeper is not None:
             self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await asyncio.wait([self._keeper], timeout=2 * CLOSE_TIMEOUT_S + 1)
             self._keeper = None
 
     # Connecting
@@ -174,7 +176,9 @@ class RabbitBroker:
                 url = self._urls[tries % len(self._urls)]
                 tries += 1
                 self._lost.clear()
-                self._link = await asyncio.wait_for(self._build(url), CONNECT_TIMEOUT_S)
+                # Not wait_for: in Python 3.11 it can swallow a cancellation.
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    self._link = await self._build(url)
                 self._up.set()
 
     async def _build(self, url: str) -> _Link:
@@ -267,7 +271,8 @@ class RabbitBroker:
 async def _close_all(connections: list[AbstractConnection]) -> None:
     for connection in connections:
         try:
-            await asyncio.wait_for(connection.close(), 1.0)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await connection.close()
         except _GONE as exc:
             log.debug("close failed: %s", _reason(exc))
 

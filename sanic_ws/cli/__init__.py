@@ -1,4 +1,4 @@
-"""The command line: ``sanic-ws dev | serve | push | listen | nodes | check``."""
+"""The command line: ``sanic-ws dev | serve | push | listen | nodes | check | plan``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sanic_ws import __version__
 from sanic_ws.cli.common import EXIT_UNAVAILABLE, EXIT_USAGE, err, out
 from sanic_ws.cli.listening import listen
 from sanic_ws.cli.listing import nodes
+from sanic_ws.cli.planning import plan
 from sanic_ws.cli.pushing import push
 from sanic_ws.cli.serving import check, dev, serve
 from sanic_ws.errors import InvalidField, SanicWsError
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (dev, serve, push, listen, nodes, check):
+for command in (dev, serve, push, listen, nodes, check, plan):
     app.command()(command)
 
 

@@ -139,10 +139,10 @@ def _configure_logging() -> None:
 
 
 def _run(settings: Settings, echo: str | None) -> None:
-    from sanic_ws.app import run  # noqa: PLC0415 - the other commands start without Sanic
+    from sanic_ws.app import Gateway  # noqa: PLC0415 - the other commands start without Sanic
 
     _configure_logging()
-    run(settings, echo)
+    Gateway(settings).run(echo)
 
 
 def _check_port(settings: Settings) -> None:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sanic_ws.registry import Directory
 
 TICK_S = 0.05
+CLOSE_TIMEOUT_S = 1.0
 
 log = logging.getLogger("sanic_ws.dispatch")
 
@@ -99,7 +100,8 @@ class Dispatcher:
         self.closed = True
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
         self._router.close(self._under_way, monotonic())
 
     # What is to be done next

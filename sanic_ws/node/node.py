@@ -83,7 +83,8 @@ class Node:
         """Leave the registry, then close the queue. The connections have left before."""
         for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.membership.close()

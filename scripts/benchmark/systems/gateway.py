@@ -44,6 +44,8 @@ class Gateway(GatewayNode):
 
     title = TITLE
 
+    program: Sequence[str] = ()
+
     def __init__(self, bench: Bench, prefix: str, *, env: Mapping[str, str] | None = None) -> None:
         settings = {
             "SANIC_WS_REDIS_URL": bench.redis.url,
@@ -56,7 +58,10 @@ class Gateway(GatewayNode):
             "SANIC_WS_DRAIN_S": "0",
         }
         self.prefix = prefix
-        super().__init__("serve", name="bench", env={**settings, **(env or {})})
+        environment = {**settings, **(env or {})}
+        if self.program:
+            environment = importing(environment)
+        super().__init__("serve", name="bench", env=environment, program=self.program)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -70,13 +75,19 @@ class Gateway(GatewayNode):
 
     @property
     def echo(self) -> Endpoint:
-        """Connections on which `ping` is answered by `pong` with the same data."""
-        return replace(self.endpoint, marker='"pong"')
+        """Connections on which `echo` is answered with the same data, see `HandlerGateway`."""
+        return replace(self.endpoint, marker='"echoed"')
 
     @property
     def headers(self) -> dict[str, str]:
         """What an HTTP push carries."""
         return {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+
+
+class HandlerGateway(Gateway):
+    """A node in an application that has a handler for `echo`."""
+
+    program = python("gateway_handlers")
 
 
 def endpoint(nodes: Sequence[Server]) -> Endpoint:

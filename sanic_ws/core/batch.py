@@ -182,9 +182,12 @@ def read_user_target(target: str) -> tuple[User, frozenset[str]]:
     """
     try:
         token, _, exclude = target[1:].partition(" ")
-        return User.from_token(token), _read_exclude(exclude)
+        user = User.from_token(token)
     except (ValueError, InvalidField) as exc:
         raise MalformedBatch(str(exc)) from None
+    if user.token != token:
+        raise MalformedBatch("not a user as it is written here")
+    return user, _read_exclude(exclude)
 
 
 def bound_target(conn: str, user: User) -> str:

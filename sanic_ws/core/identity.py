@@ -1,7 +1,8 @@
 """Who and what a push is for: connections, users, everyone.
 
 A user's key is injective: two users are the same exactly if their user, tenant and bank ids are the
-same texts, each of the three having its own place in the key.
+same texts, each of the three having its own place in the key: ``user``, ``user:tenant``,
+``user:tenant:bank``, ``user::bank``.
 """
 
 from __future__ import annotations
@@ -100,21 +101,21 @@ class User:
         self.tenant_id = None if tenant_id is None else check_id(tenant_id, "tenantId")
         self.bank_id = None if bank_id is None else check_id(bank_id, "bankId")
         self.from_type = None if from_type is None else check_id(from_type, "fromType")
-        if self.tenant_id is None and self.bank_id is None:
-            self.key = f"{_escape(user)}::"
-        else:
-            self.key = f"{_escape(user)}:{_escape(self.tenant_id)}:{_escape(self.bank_id)}"
+        self.key = _escape(user)
+        if self.tenant_id is not None or self.bank_id is not None:
+            self.key = f"{self.key}:{_escape(self.tenant_id)}:{_escape(self.bank_id)}".rstrip(":")
 
     @classmethod
     def from_token(cls, token: str) -> User:
         """Read what `token` wrote."""
-        user, tenant, bank, from_type = (unquote(part) for part in token.split(":"))
-        return cls(user, tenant, bank, from_type)
+        key, _, from_type = token.partition(";")
+        user, tenant, bank = (unquote(part) for part in f"{key}::".split(":")[:3])
+        return cls(user, tenant, bank, unquote(from_type))
 
     @property
     def token(self) -> str:
         """The whole identity, ``fromType`` included, as one text without spaces or control characters."""
-        return f"{self.key}:{_escape(self.from_type)}"
+        return self.key if self.from_type is None else f"{self.key};{_escape(self.from_type)}"
 
     def to_json(self) -> dict[str, str]:
         """Return the identity as the contract writes it, absent ids left out."""

@@ -42,14 +42,14 @@ class ClientMessage:
     id: str | None = None
 
 
-def read_client_message(text: str | bytes) -> ClientMessage:
+def read_client_message(text: str) -> ClientMessage:
     """Read one client message.
 
     Raises:
         BadMessage: it is not a JSON object with a ``type``.
     """
     try:
-        value = json.loads(text)
+        value = json.loads_finite(text)
     except InvalidJSON as exc:
         raise BadMessage("invalid_json", f"not JSON: {exc}") from None
     if not isinstance(value, dict):

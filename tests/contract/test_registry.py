@@ -263,7 +263,7 @@ class TestBindings:
 class TestLookUp:
     async def test_owners_and_users_come_in_the_order_asked(self, registry):
         await registry.claim([Claim("c", A, 0, ALICE), Claim("d", B, 0, BOB), Claim("e", C)])
-        conns, users = ["e", "nobody", "c", "e", "d"], [BOB.key, "nobody::", ALICE.key, BOB.key]
+        conns, users = ["e", "nobody", "c", "e", "d"], [BOB.key, "nobody", ALICE.key, BOB.key]
         owners, found = await registry.look_up(conns, users)
         assert owners == [C, None, A, C, B]
         bobs, alices = [UserConnection("d", B, "app")], [UserConnection("c", A, "web")]

@@ -130,7 +130,7 @@ def test_user_target_comes_out_as_it_went_in(user_id, tenant, bank, kind, exclud
     assert read_user_target(target) == (user, exclude)
 
 
-@pytest.mark.parametrize("target", ["@", "@:::", "@a:b", "@a:b:c:d:e", "@0:::"])
+@pytest.mark.parametrize("target", ["@", "@:::", "@a:", "@a:b:c:d:e", "@0", "@a;"])
 def test_what_is_no_user_target_is_refused(target):
     with pytest.raises(MalformedBatch):
         read_user_target(target)

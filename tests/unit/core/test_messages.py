@@ -27,14 +27,12 @@ def test_message_needs_a_type_only():
 
 
 def test_message_may_have_data_and_id():
-    assert read_client_message(b'{"type": "a", "data": [1], "id": "7", "x": 1}') == ClientMessage(
+    assert read_client_message('{"type": "a", "data": [1], "id": "7", "x": 1}') == ClientMessage(
         "a", [1], "7"
     )
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "nope", '{"type": "a"} x', '{"type": NaN}', b"\xff", '"\\ud800"', "01"]
-)
+@pytest.mark.parametrize("text", ["", "{", "nope", '{"type": "a"} x', '{"type": NaN}', '"\\ud800"', "01"])
 def test_what_is_no_json_is_refused(text):
     with pytest.raises(BadMessage) as caught:
         read_client_message(text)

@@ -103,7 +103,7 @@ def test_closing_one_session_leaves_another_alone(hub, sockets):
     assert (sockets["a"].closed, sockets["b"].closed) == ([], [4409])
 
 
-@pytest.mark.parametrize("target", ["@", "@a", "!", "!a", "!a x"])
+@pytest.mark.parametrize("target", ["@", "@a:", "!", "!a", "!a x"])
 def test_target_that_cannot_be_read_is_refused(hub, target):
     with pytest.raises(MalformedBatch):
         receive(hub, target)

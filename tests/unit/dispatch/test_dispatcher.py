@@ -184,7 +184,7 @@ async def test_one_look_up_is_under_way_at_a_time(dispatcher, broker, directory)
 async def test_user_is_looked_up_by_key(dispatcher, broker, directory):
     submit(dispatcher, User(1, from_type="web"))
     node, batch = await broker.next()
-    assert (node, batch.targets) == ("n1", ["=c0 1::"])
+    assert (node, batch.targets) == ("n1", ["=c0 1"])
     assert directory.looked_up == [([], [User(1).key])]
 
 

@@ -49,7 +49,7 @@ def read_client_message(text: str) -> ClientMessage:
         BadMessage: it is not a JSON object with a ``type``.
     """
     try:
-        value = json.loads_finite(text)
+        value = json.loads(text)
     except InvalidJSON as exc:
         raise BadMessage("invalid_json", f"not JSON: {exc}") from None
     if not isinstance(value, dict):

@@ -126,7 +126,9 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         """Return the receipt as the contract writes it."""
-        receipt: dict[str, Any] = {"id": self.id, "outcome": self.outcome, "counts": dict(self.counts)}
+        counts = self.counts
+        outcome = next(iter(counts)) if len(counts) == 1 else self.outcome
+        receipt: dict[str, Any] = {"id": self.id, "outcome": outcome, "counts": dict(counts)}
         if self.totals is None:
             receipt["deliveries"] = [delivery.to_json() for delivery in self.deliveries]
         return receipt

@@ -3,14 +3,15 @@
 Keys; every script touches one of them, every entity has its own hash tag::
 
     <prefix>:conn:{id}      node ␟ session ␟ generation ␟ identity       string
-    <prefix>:user:{user}    conn ␟ node ␟ session ␟ expiry ␟ fromType, one a line    string
+    <prefix>:user:{user}    conn ␟ node ␟ session ␟ fromType, one a line    string
     <prefix>:nodes          node → expiry                                  sorted set
     <prefix>:node:{id}      what the node is and holds, JSON               string
 
 Strings, so that one MGET looks up a whole round. ``␟`` is U+001F, which no id holds: ids are escaped.
 ``node`` is empty where only the binding is left. An owner's entry has no lease of its own: it is worth
 as much as its node's lease (``nodes``), which the node's heartbeat renews, so that a million idle
-connections cost Redis nothing. Times are Redis's own, in milliseconds (generation) and seconds (expiry).
+connections cost Redis nothing. What a dead node leaves in a user's list goes when a push meets it, or
+when the list is full. Generations are Redis's own clock, in milliseconds.
 """
 
 from __future__ import annotations
@@ -81,18 +82,15 @@ if same then node_before, session_before = '', '' end
 return {1, string.format('%.0f', generation), node_before, session_before, identity, missing}
 """
 
-# KEYS: user. ARGV: conn, node, session, fromType, entry_s, most, key_ttl.
+# KEYS: user. ARGV: conn, node, session, fromType, most, binding_s.
 _ENLIST = """
-local now = tonumber(redis.call('TIME')[1])
-local lines = {}
+local lines, own = {}, ARGV[1] .. '\\31'
 for line in string.gmatch(redis.call('GET', KEYS[1]) or '', '[^\\n]+') do
-  local conn, expiry = string.match(line, '^([^\\31]*)\\31[^\\31]*\\31[^\\31]*\\31(%d+)')
-  if conn ~= ARGV[1] and tonumber(expiry) > now then table.insert(lines, line) end
+  if string.sub(line, 1, #own) ~= own then table.insert(lines, line) end
 end
-local most = tonumber(ARGV[6])
-while #lines >= most do table.remove(lines, 1) end
-table.insert(lines, table.concat({ARGV[1], ARGV[2], ARGV[3], now + ARGV[5], ARGV[4]}, '\\31'))
-redis.call('SET', KEYS[1], table.concat(lines, '\\n'), 'EX', ARGV[7])
+while #lines >= tonumber(ARGV[5]) do table.remove(lines, 1) end
+table.insert(lines, table.concat({ARGV[1], ARGV[2], ARGV[3], ARGV[4]}, '\\31'))
+redis.call('SET', KEYS[1], table.concat(lines, '\\n'), 'EX', ARGV[6])
 """
 
 # KEYS: conn. ARGV: node, session, binding_s.
@@ -227,7 +225,6 @@ class RedisRegistry:
                     claim.conn,
                     *claim.owner,
                     quote(user.from_type or "", safe=""),
-                    ENTRY_S,
                     USER_CONNECTIONS,
                     BINDING_S,
                 )
@@ -327,7 +324,7 @@ class RedisRegistry:
             return []
         found = []
         for line in value.split(b"\n"):
-            conn, node, session, _, kind = line.split(_SEP)
+            conn, node, session, kind = line.split(_SEP)
             owner = Owner(self._name(node), session.decode())
             found.append(UserConnection(conn.decode(), owner, unquote(self._name(kind)) if kind else None))
         return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sanic_ws.core.identity import user_from_json
 from sanic_ws.core.messages import BadMessage, error_frame, message_frame, read_client_message
-from sanic_ws.errors import InvalidField
+from sanic_ws.errors import InvalidField, InvalidJSON
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +71,9 @@ class Conversation:
             self._handle(connection, read_client_message(message))
         except BadMessage as exc:
             connection.write(error_frame(exc))
+        except InvalidJSON as exc:
+            # A number such as 1e999 can be read, as an infinity, but not sent back.
+            connection.write(error_frame(BadMessage("invalid_json", str(exc))))
         except Exception:
             log.exception("client message not handled")
             connection.write(error_frame(BadMessage("internal_error", "the message could not be handled")))

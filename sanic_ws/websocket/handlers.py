@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("sanic_ws.websocket")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """Hold a client's message for a handler.
 

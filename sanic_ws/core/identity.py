@@ -16,6 +16,7 @@ from sanic_ws.errors import InvalidField
 
 MAX_ID_CHARS = 128
 USER_FIELDS = ("userId", "tenantId", "bankId", "fromType")
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _CONN = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
 
 
@@ -56,6 +57,16 @@ def _escape(text: str | None) -> str:
     if text is None:
         return ""
     return text if text.isascii() and text.isalnum() else quote(text, safe="")
+
+
+def base36(number: int) -> str:
+    """Write a number that is not negative with ``0-9 a-z``."""
+    digits = ""
+    while True:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+        if not number:
+            return digits
 
 
 @dataclass(frozen=True, slots=True)

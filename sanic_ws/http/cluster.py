@@ -126,7 +126,7 @@ def _is(bound: User | None, user: User) -> bool:
 
 def _connection(conn: str, info: Info) -> dict[str, Any]:
     assert info.owner is not None
-    since = datetime.fromtimestamp(info.generation / 1e3, UTC).isoformat(timespec="milliseconds")
+    since = datetime.fromtimestamp(info.started_s, UTC).isoformat(timespec="milliseconds")
     return {
         "conn": conn,
         "node": info.owner.node,

@@ -13,6 +13,7 @@ from sanic_ws.backends import make_broker, make_registry
 from sanic_ws.core.ages import Ages
 from sanic_ws.core.batch import decode_batch, encode_reply
 from sanic_ws.core.hub import Hub
+from sanic_ws.core.identity import base36
 from sanic_ws.core.messages import timestamp
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reception import carry_out, refuse
@@ -72,7 +73,7 @@ class Node:
     def new_session(self) -> str:
         """Return a session's number, new on this node."""
         self._sessions += 1
-        return str(self._sessions)
+        return base36(self._sessions)
 
     async def start(self) -> None:
         """Open the queue and begin to renew the lease, in the background: no backend needs to be there."""

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.flights import Owner, UserConnection
-from sanic_ws.registry.port import BINDING_S, USER_CONNECTIONS, Claim, Claimed, Info, NodeInfo, Release
+from sanic_ws.registry.port import (
+    BINDING_S,
+    GENERATION_EPOCH_S,
+    GENERATIONS_PER_S,
+    USER_CONNECTIONS,
+    Claim,
+    Claimed,
+    Info,
+    NodeInfo,
+    Release,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +85,11 @@ class MemoryRegistry:
             )
         generation = claim.generation
         if generation == 0:
-            generation = had.generation if same else max(had.generation + 1, time.time_ns() // 1_000_000)
+            generation = (
+                had.generation
+                if same
+                else max(had.generation + 1, int((time.time() - GENERATION_EPOCH_S) * GENERATIONS_PER_S))
+            )
         self._store.conns[claim.conn] = _Entry(claim.owner, generation, user)
         if user is not None:
             self._enlist(claim, user)

@@ -19,6 +19,9 @@ BINDING_S = 12 * 3600
 """How long a connection's id stays bound to its user after the socket is gone."""
 ENTRY_S = 900
 """How long an entry stays that nobody asserts again; a node asserts its own three times as often."""
+GENERATION_EPOCH_S = 1_577_836_800
+"""When generation 0 would have been: the beginning of 2020."""
+GENERATIONS_PER_S = 100
 USER_CONNECTIONS = 100
 """How many connections of one user are kept; the ones not asserted for longest go first."""
 
@@ -47,8 +50,8 @@ class Claimed:
 
     Attributes:
         accepted: False if a newer session has the id, which then is `before`.
-        generation: the order of sessions of one id; milliseconds since the epoch of the registry's clock
-            at the session's start.
+        generation: the order of sessions of one id; the registry's clock at the session's
+            start, in hundredths of a second since 2020.
         before: who had the id, if somebody else.
         user: who the id is bound to.
         missing: whether the registry had not known the claim, though it was not a new one.
@@ -79,11 +82,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Say where a connection is, whose, and since when (milliseconds since the epoch)."""
+    """Say where a connection is, whose, and since when (see `started_s`)."""
 
     owner: Owner | None
     user: User | None
     generation: int
+
+    @property
+    def started_s(self) -> float:
+        """When the session started, in seconds since the epoch."""
+        return self.generation / GENERATIONS_PER_S + GENERATION_EPOCH_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ Strings, so that one MGET looks up a whole round. ``␟`` is U+001F, which no id
 ``node`` is empty where only the binding is left. An owner's entry has no lease of its own: it is worth
 as much as its node's lease (``nodes``), which the node's heartbeat renews, so that a million idle
 connections cost Redis nothing. What a dead node leaves in a user's list goes when a push meets it, or
-when the list is full. Generations are Redis's own clock, in milliseconds.
+when the list is full. Generations are Redis's own clock, see `GENERATION_EPOCH_S`. Values are kept short:
+up to 44 bytes Redis needs one allocation for them.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ end
 if generation == 0 then
   if same then generation = generation_before else
     local now = redis.call('TIME')
-    generation = math.max(generation_before + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+    generation = math.max(generation_before + 1, (now[1] - 1577836800) * 100 + math.floor(now[2] / 10000))
   end
 end
 local ttl = ARGV[6]

@@ -12,7 +12,7 @@ import uvloop
 
 from sanic_ws.backends import make_registry
 from sanic_ws.core.flights import Owner
-from sanic_ws.core.identity import User
+from sanic_ws.core.identity import User, base36
 from sanic_ws.registry import Claim
 
 from . import control
@@ -24,7 +24,7 @@ LOOK_UP = 100  # users in one look-up
 
 def _claim(number: int) -> Claim:
     """Make a connection with an id of 22 characters, as a node issues them, bound to a user."""
-    owner = Owner(f"gateway-{number % NODES:08x}", str(number))
+    owner = Owner(f"gateway-{number % NODES:08x}", base36(number // NODES))
     return Claim(f"{number:022x}", owner, user=User(1_000_000 + number, from_type="web"))
 
 

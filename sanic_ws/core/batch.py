@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,13 @@ from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import InvalidField, InvalidJSON, MalformedBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
 _BATCH = struct.Struct("<4sQdIIII")
 _REPLY = struct.Struct("<4sQII")
 _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
+_MARKS = "@*=!"
 _ANSWERS = bytes(Answer)
 
 
@@ -62,6 +64,12 @@ class Batch:
     targets: list[str]
     frames: Sequence[bytes]
     seek: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether every target is a connection's id and nothing else."""
+        text = "".join(self.targets)
+        return not any(mark in text for mark in _MARKS)
 
 
 @dataclass(slots=True)
@@ -116,25 +124,42 @@ def decode_batch(body: bytes) -> Batch:
         targets = body[_BATCH.size : start].decode().split("\n") if items else []
     except (struct.error, UnicodeDecodeError) as exc:
         raise MalformedBatch(str(exc)) from None
-    frames = _split_frames(body, array("I", body[start:position]), position)
     if len(targets) != items:
         raise MalformedBatch("as many targets as items are needed")
-    return Batch(batch_id, sent_at, ttl_ms, targets, frames, bool(seek))
-
-
-def _split_frames(body: bytes, lengths: array[int], position: int) -> list[bytes]:
-    frames: list[bytes] = []
-    frame: bytes | None = None
-    for length in lengths:
-        if length != _SAME:
-            frame = body[position : position + length]
-            position += length
-        elif frame is None:
-            raise MalformedBatch("the first frame cannot be 'the one before'")
-        frames.append(frame)
-    if position != len(body):
+    lengths = array("I", body[start:position])
+    if items and lengths[0] == _SAME:
+        raise MalformedBatch("the first frame cannot be 'the one before'")
+    if position + sum(lengths) - _SAME * lengths.count(_SAME) != len(body):
         raise MalformedBatch("the frames' lengths do not add up")
-    return frames
+    return Batch(batch_id, sent_at, ttl_ms, targets, _Frames(body, lengths, position), bool(seek))
+
+
+class _Frames(Sequence[bytes]):
+    """Cut the frames out only when they are wanted: most of what is sought is not here."""
+
+    def __init__(self, body: bytes, lengths: array[int], position: int) -> None:
+        self._body = body
+        self._lengths = lengths
+        self._position = position
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[bytes]:
+        body, position, frame = self._body, self._position, b""
+        for length in self._lengths:
+            if length != _SAME:
+                frame = body[position : position + length]
+                position += length
+            yield frame
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment] # a sequence that can be compared
 
 
 def encode_reply(reply: Reply) -> bytes:

@@ -67,6 +67,10 @@ class Hub:
         """Return the connection with this id."""
         return self._sockets.get(conn)
 
+    def has_none_of(self, conns: Collection[str]) -> bool:
+        """Say whether none of these connections is here."""
+        return self._sockets.keys().isdisjoint(conns)
+
     def others(self, exclude: Collection[str]) -> Iterator[Socket]:
         """Iterate over all connections but these."""
         return (socket for socket in self._sockets.values() if socket.conn not in exclude)

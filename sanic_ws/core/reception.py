@@ -27,6 +27,8 @@ def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
     Raises:
         MalformedBatch: a target cannot be read; what stands before it is carried out.
     """
+    if batch.seek and batch.plain and hub.has_none_of(batch.targets):
+        return refuse(batch, node, Answer.NOT_MINE)
     answers = bytearray()
     reply = Reply(batch.id, node, b"")
     deliver = hub.deliver

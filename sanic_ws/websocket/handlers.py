@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.messages import RESERVED_TYPES, BadMessage, error_frame, message_frame
-from sanic_ws.errors import InvalidField
+from sanic_ws.errors import InvalidField, InvalidJSON
 
 if TYPE_CHECKING:
     from sanic_ws.core.identity import User
@@ -87,6 +87,8 @@ class Handlers:
 async def _guarded(running: Awaitable[None], connection: Connection, message: ClientMessage) -> None:
     try:
         await running
+    except InvalidJSON as exc:
+        connection.write(error_frame(BadMessage("invalid_json", str(exc), message.id)))
     except Exception:
         log.exception("handler for a client message failed")
         reason = "the message could not be handled"

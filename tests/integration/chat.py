@@ -1,0 +1,43 @@
+"""An application with a gateway and handlers, for the tests: `chat.py dev --port N [attached]`."""
+
+import asyncio
+import sys
+
+from sanic import Sanic, text
+
+from sanic_ws.app import Gateway, Message
+from sanic_ws.settings import read_settings
+
+port = int(sys.argv[sys.argv.index("--port") + 1])
+gateway = Gateway(read_settings("dev", port=port))
+
+
+@gateway.on("length")
+def length(message: Message) -> None:
+    message.send("length", {"length": len(message.data)}, message.id)
+
+
+@gateway.on("slowly")
+async def slowly(message: Message) -> None:
+    await asyncio.sleep(0)
+    message.send("slowly", {"from": message.conn, "user": message.user and message.user.to_json()})
+
+
+@gateway.on("faulty")
+async def faulty(message: Message) -> None:
+    raise RuntimeError("a fault of the application")
+
+
+@gateway.on("infinite")
+async def infinite(message: Message) -> None:
+    message.send("infinite", message.data)
+
+
+if __name__ == "__main__":
+    if "attached" in sys.argv:
+        app = Sanic("chat")
+        gateway.attach(app)
+        app.add_route(lambda _: text("the application's own"), "/own")
+        app.run("127.0.0.1", port, single_process=True, motd=False)
+    else:
+        gateway.run()

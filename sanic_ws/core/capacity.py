@@ -11,27 +11,27 @@ from math import ceil, inf
 
 NODE_CONNECTIONS = 18_000
 """Connections of a process that may open 20,000 files."""
-CONNECTION_BYTES = 4_000
+CONNECTION_BYTES = 2_500
 """Of a node's memory, for an idle connection that is bound to a user."""
 NODE_BYTES = 70_000_000
 """Of a node's memory without connections."""
 PUSH_S = 10e-6
-"""Of a node's CPU, to write one push of a full batch."""
-MISS_S = 1.5e-6
+"""Of a node's CPU, to write one push to a socket of its own."""
+MISS_S = 1.1e-6
 """Of every node's CPU, for a push that finds nobody."""
-BATCH_S = 250e-6
+BATCH_S = 450e-6
 """Of a node's CPU, to read a batch and answer it, whatever is in it."""
-HANDSHAKE_S = 250e-6
+HANDSHAKE_S = 200e-6
 """Of a node's CPU, registration included."""
 PUBLISHER_PUSH_S = 25e-6
 """Of a publisher's CPU."""
-REDIS_PUSH_S = 1.2e-6
+REDIS_PUSH_S = 0.5e-6
 """Of Redis's CPU, for a look-up in a full round."""
 REDIS_BYTES = 400
 """Of Redis's memory, for a connection that is bound to a user."""
 REDIS_SHARD_BYTES = 8_000_000_000
 """Of a Redis server's memory, to be filled."""
-BROKER_BATCH_S = 450e-6
+BROKER_BATCH_S = 350e-6
 """Of RabbitMQ's CPU, for a batch and its answer."""
 ROUND_TRIP_S = 0.005
 """Of a batch under load: what is pushed to a node meanwhile goes into the next."""

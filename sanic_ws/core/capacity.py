@@ -34,7 +34,7 @@ REDIS_SHARD_BYTES = 8_000_000_000
 BROKER_BATCH_S = 350e-6
 """Of RabbitMQ's CPU, for a batch and its answer."""
 ROUND_TRIP_S = 0.005
-"""Of a batch under load: what is pushed to a node meanwhile goes into the next."""
+"""Taken for a batch under load, between 1 ms idle and 14 ms at the 99th percentile of half load."""
 BROKER_CORES = 4
 """Of a RabbitMQ server."""
 

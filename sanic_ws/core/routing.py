@@ -68,7 +68,8 @@ class Router:
         self._seek_lane = Lane()
         self._seeks: dict[int, Seek] = {}
         self._actions: list[Action] = []
-        self._known_nodes: set[str] | None = None
+        self._listed_nodes: set[str] = set()
+        self._members: set[str] = set()
         self._gone_nodes: set[str] = set()
         self._unresolved = 0
         self._closing = False
@@ -127,7 +128,7 @@ class Router:
     ) -> None:
         """Take in what the registry says; all `None` if it is out of reach."""
         if nodes is not None:
-            self._known_nodes = set(nodes)
+            self._learn(nodes)
         blind = owners is None or users is None
         next_owner = iter([None] * len(look_up.conns) if owners is None else owners).__next__
         next_user = iter([[]] * len(look_up.users) if users is None else users).__next__
@@ -164,9 +165,16 @@ class Router:
     def expect(self, seek: Seek, nodes: Iterable[str] | None) -> None:
         """Take in which nodes are live, before a fallback is sent; None if the registry is out of reach."""
         if nodes is not None:
-            seek.expect = set(nodes)
-            self._gone_nodes &= seek.expect
-            seek.suspects = set(self._gone_nodes)
+            self._learn(nodes)
+            seek.expect = set(self._members) or None
+            seek.listed = self._listed_nodes
+            seek.suspects = self._gone_nodes | (self._members - self._listed_nodes)
+
+    def _learn(self, nodes: Iterable[str]) -> None:
+        """Take in the list of live nodes. One that is not in it any more has left, or the list was lost."""
+        self._listed_nodes = set(nodes)
+        self._members = (self._members | self._listed_nodes) - (self._gone_nodes - self._listed_nodes)
+        self._gone_nodes &= self._members
 
     def broadcast(self, seek: Seek) -> None:
         """Take in that a fallback was sent: see whether the queues that were missing still are."""
@@ -175,6 +183,7 @@ class Router:
     def replied(self, reply: Reply, now: float) -> None:
         """Take in a node's answers. One that is too late, or nobody's, is ignored."""
         self._gone_nodes.discard(reply.node)
+        self._members.add(reply.node)
         flight = self._flights.get(reply.id)
         if flight is not None and flight.node == reply.node and len(reply.answers) == len(flight.items):
             self._land(flight)
@@ -195,10 +204,12 @@ class Router:
         for item in flight.items:
             if item.settled:
                 continue
-            if item.gate is None:
+            if item.gate is not None:
+                self._refuse(item, item.gate.owner)
+            elif flight.node in self._listed_nodes:
                 self._give_up(item, Outcome.UNAVAILABLE, now)
             else:
-                self._refuse(item, item.gate.owner)
+                self._close(item)
         self._withdraw(flight.node)
 
     def failed(self, flight: Flight, outcome: Outcome, now: float) -> None:
@@ -394,12 +405,14 @@ class Router:
 
     def _place_everyone(self, item: Item, *, complete: bool, now: float) -> None:
         push = item.push
-        if self._known_nodes is None or self._closing or push.deadline <= now:
+        here = set() if self._hub is None or self._node_id is None else {self._node_id}
+        nodes = self._members | here
+        if not nodes or self._closing or push.deadline <= now:
             self._give_up(item, Outcome.UNAVAILABLE, now)
             return
         if not complete:
             push.count(Outcome.UNKNOWN, 1)
-        for node in self._known_nodes:
+        for node in nodes:
             if node == self._node_id and self._hub is not None:
                 answers = self._hub.deliver_to_all(push.frame, push.exclude)
                 for answer, number in answers.items():
@@ -632,7 +645,8 @@ class Router:
         if seek.vanished:
             return Outcome.UNKNOWN
         refused = None if item.gate is None else item.gate.refused
-        if seek.gone and (item.blind or (refused is not None and refused.node in seek.gone)):
+        unreachable = seek.gone & seek.listed
+        if unreachable and (item.blind or (refused is not None and refused.node in unreachable)):
             return Outcome.UNAVAILABLE
         return None
 

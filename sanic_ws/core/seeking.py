@@ -35,8 +35,10 @@ class Seek(Flight):
 
     Attributes:
         started: when it was made.
-        expect: the live nodes; None while, or if, they are not known.
-        suspects: those of them whose queues were missing before.
+        expect: the nodes that were ever listed and are not known to have left; None while, or if, none is
+            known.
+        listed: those of them that the registry lists now.
+        suspects: those of them whose queues were missing before, and those that are not listed any more.
         answered: who has answered.
         gone: whose queues were missing before and after.
         vanished: whose queues were there before and are not now.
@@ -47,6 +49,7 @@ class Seek(Flight):
 
     started: float = 0.0
     expect: set[str] | None = None
+    listed: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)
     answered: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)

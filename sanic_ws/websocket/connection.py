@@ -272,6 +272,10 @@ class Connection(asyncio.Protocol):
                 return
             if data:
                 transport.write(data)
+            elif self._sans_io().close_rcvd is None and transport.can_write_eof():
+                # What the client is still sending has to be read, or the system resets the connection
+                # and the client never sees why it was closed.
+                transport.write_eof()
             else:
                 transport.close()
 

@@ -142,6 +142,12 @@ class Cluster:
         for sent in self.sent:
             sent.holders.discard((node, conn))
 
+    def _not_open_for_everyone(self, node: str, conn: str) -> None:
+        """A push to everyone is for who is connected: not for whom the node is just taking in again."""
+        for sent in self.sent:
+            if any(isinstance(target, Everyone) for target in sent.push.targets):
+                sent.holders.discard((node, conn))
+
     # The dispatcher's part
 
     def advance(self) -> None:
@@ -266,6 +272,7 @@ class Cluster:
         before = node.hub.add(socket)
         if before is not None:
             del self.where[before]
+            self._not_open_for_everyone(node.id, conn)
         if registered:
             self._open(socket)
             self._claim(socket)

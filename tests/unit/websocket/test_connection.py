@@ -15,7 +15,7 @@ MAX_MESSAGE = 1000
 class FakeTransport:
     def __init__(self):
         self.written = bytearray()
-        self.closing = self.aborted = False
+        self.closing = self.aborted = self.half_closed = False
         self.reading = True
         self.limits: tuple[int, int] | None = None
 
@@ -24,6 +24,12 @@ class FakeTransport:
 
     def close(self):
         self.closing = True
+
+    def can_write_eof(self):
+        return True
+
+    def write_eof(self):
+        self.closing = self.half_closed = True
 
     def abort(self):
         self.closing = self.aborted = True
@@ -427,3 +433,14 @@ def test_long_fragmented_message_comes_whole_however_it_is_cut(peers, size):
     for start in range(0, len(data), size):
         peers.connection.data_received(data[start : start + size])
     assert peers.owner.messages == ["a" * 100 + "b" * 100 + "c" * 100]
+
+
+@pytest.mark.parametrize(
+    ("sent", "half_closed"), [(b"\xc1\x80\0\0\0\0", True), (b"\x88\x82\0\0\0\0\x03\xe8", False)]
+)
+def test_socket_is_closed_at_once_only_after_the_client_has_said_goodbye(sent, half_closed):
+    transport = FakeTransport()
+    connection = Connection("c", "1", FakeOwner(), 1 << 20, 1 << 20)
+    connection.connection_made(transport)
+    connection.data_received(sent)
+    assert transport.half_closed is half_closed

@@ -30,7 +30,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from sanic_ws.errors import BrokerLost, BrokerUnavailable, QueueFull, Unroutable
 
 if TYPE_CHECKING:
-    from aio_pika.abc import AbstractConnection
+    from aio_pika.abc import AbstractChannel, AbstractConnection
     from aiormq.abc import DeliveredMessage
     from aiormq.channel import Channel
 
@@ -51,6 +51,8 @@ class _Link:
     """Hold what one connect has built."""
 
     connections: list[AbstractConnection]
+    channels: list[AbstractChannel]
+    """Held because a channel closes when it is collected."""
     publishing: Channel
     answering: Channel
     address: str
@@ -183,6 +185,7 @@ class RabbitBroker:
 
     async def _build(self, url: str) -> _Link:
         connections: list[AbstractConnection] = []
+        channels: list[AbstractChannel] = []
         try:
             for role in ("publish", "consume"):
                 connection = await aio_pika.connect(
@@ -195,9 +198,11 @@ class RabbitBroker:
                 )
                 connection.close_callbacks.add(self._on_lost)
                 connections.append(connection)
-            publishing = await self._channel(connections[0], publisher_confirms=True, on_return_raises=True)
-            answering = await self._channel(connections[0], publisher_confirms=False)
-            consuming = await self._channel(connections[1], publisher_confirms=False)
+            publish, consume = connections
+            channels.append(await publish.channel(publisher_confirms=True, on_return_raises=True))
+            channels.append(await publish.channel(publisher_confirms=False))
+            channels.append(await consume.channel(publisher_confirms=False))
+            publishing, answering, consuming = [await self._watch(channel) for channel in channels]
             await self._declare_exchanges(consuming)
             address = await self._consume_replies(consuming)
             if self._on_batch is not None and self._node is not None:
@@ -205,15 +210,12 @@ class RabbitBroker:
         except BaseException:
             await _close_all(connections)
             raise
-        return _Link(connections, publishing, answering, address)
+        return _Link(connections, channels, publishing, answering, address)
 
-    async def _channel(self, connection: AbstractConnection, **options: bool) -> Channel:
-        channel = await connection.channel(**options)
+    async def _watch(self, channel: AbstractChannel) -> Channel:
         channel.close_callbacks.add(self._on_lost)
         underlay = cast("Channel", await channel.get_underlay_channel())
         underlay.on_consumer_cancel_callbacks.add(self._on_cancelled)
-        # The wrapper closes its channel when it is collected.
-        connection.__dict__.setdefault("kept_channels", []).append(channel)
         return underlay
 
     async def _declare_exchanges(self, channel: Channel) -> None:

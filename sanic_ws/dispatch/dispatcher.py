@@ -163,8 +163,7 @@ class Dispatcher:
         self._advance()
 
     async def _fly(self, flight: Flight) -> None:
-        if not flight.trim():
-            self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
+        if self._is_over(flight):
             return
         body, ttl_ms = self._encode(flight)
         try:
@@ -185,8 +184,7 @@ class Dispatcher:
         except RegistryUnavailable as exc:
             log.warning("live nodes not known: %s", exc)
             nodes = None
-        if not flight.trim():
-            self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
+        if self._is_over(flight):
             return
         self._router.expect(flight, nodes)
         body, ttl_ms = self._encode(flight)
@@ -202,6 +200,13 @@ class Dispatcher:
         except BrokerLost as exc:
             log.warning("fallback lost: %s", exc)
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
+
+    def _is_over(self, flight: Flight) -> bool:
+        """Say whether all that a batch was for has ended before it was sent, and end it."""
+        if flight.trim():
+            return False
+        self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
+        return True
 
     def _encode(self, flight: Flight) -> tuple[bytes, int]:
         last = max(item.push.deadline for item in flight.items)

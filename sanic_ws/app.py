@@ -83,7 +83,8 @@ class Gateway:
         if echo_path is not None:
             app.add_route(sockets.echo, echo_path, methods=["GET"], name="echo")
         app.register_listener(self._start, "before_server_start")
-        app.register_listener(self._stop, "before_server_stop")
+        app.register_listener(self._drain, "before_server_stop")
+        app.register_listener(self._stop, "after_server_stop")
 
     async def _start(self, app: Sanic[Any, Any]) -> None:
         app.ctx.node = node = Node(self.settings)
@@ -91,8 +92,10 @@ class Gateway:
         app.ctx.keep_alive = asyncio.create_task(clients.keep_alive.run())
         await node.start()
 
-    async def _stop(self, app: Sanic[Any, Any]) -> None:
+    async def _drain(self, app: Sanic[Any, Any]) -> None:
         await app.ctx.clients.drain(self.settings.drain_s)
+
+    async def _stop(self, app: Sanic[Any, Any]) -> None:
         app.ctx.keep_alive.cancel()
         await app.ctx.node.stop()
 

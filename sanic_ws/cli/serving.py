@@ -97,7 +97,7 @@ async def _connections_work(settings: Settings) -> bool:
     except RegistryUnavailable as exc:
         well = False
         out.print(f"registry  FAILED: {exc}", markup=False)
-    await broker.open(lambda _: None)
+    await broker.open(lambda _: True)
     if await broker.wait_connected(5):
         out.print("broker    ok")
     else:

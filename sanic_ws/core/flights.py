@@ -162,6 +162,8 @@ class Limits:
         batch_items: items in one batch.
         batch_bytes: bytes of frames in one batch; a single item may be larger.
         seeks: fallback batches that may be open at once.
+        seek_items: items that may wait for the fallback; past it a push is `overloaded` at once.
+        seek_items_per_s: items that go into the fallback: each costs every node of the cluster.
         probe_after_s: when a silent node's queue is probed.
     """
 
@@ -169,6 +171,8 @@ class Limits:
     batch_items: int = 1024
     batch_bytes: int = 1 << 20
     seeks: int = 8
+    seek_items: int = 20_000
+    seek_items_per_s: int = 50_000
     probe_after_s: float = 0.1
 
 

@@ -60,6 +60,7 @@ class Router:
         self._ids = count(1)
         self._inbox: list[Item] = []
         self._relooks: list[Gate] = []
+        self._resting: list[Gate] = []
         self._gates: dict[str, Gate] = {}
         self._waiting: set[Gate] = set()
         self._lanes: dict[str, Lane] = {}
@@ -67,6 +68,8 @@ class Router:
         self._flights: dict[int, Flight] = {}
         self._seek_lane = Lane()
         self._seeks: dict[int, Seek] = {}
+        self._seek_budget: float = self._limits.seek_items_per_s
+        self._budget_at = -inf
         self._actions: list[Action] = []
         self._listed_nodes: set[str] = set()
         self._members: set[str] = set()
@@ -157,8 +160,8 @@ class Router:
             else:
                 self._lanes.pop(node, None)
         self._ready.clear()
-        if self._seek_lane.pending and len(self._seeks) < self._limits.seeks:
-            self._start_seek(self._take_from(self._seek_lane))
+        if self._seek_lane.pending and len(self._seeks) < self._limits.seeks and self._seek_budget >= 1:
+            self._start_seek(self._take_from(self._seek_lane, int(self._seek_budget)))
         actions, self._actions = self._actions, []
         return actions
 
@@ -209,7 +212,7 @@ class Router:
             elif flight.node in self._listed_nodes:
                 self._give_up(item, Outcome.UNAVAILABLE, now)
             else:
-                self._close(item)
+                self._close(item, now)
         self._withdraw(flight.node)
 
     def failed(self, flight: Flight, outcome: Outcome, now: float) -> None:
@@ -242,7 +245,12 @@ class Router:
             self._conclude_if_complete(seek, now)
 
     def expire(self, now: float) -> None:
-        """End what is past its deadline, and probe nodes that are silent."""
+        """End what is past its deadline, probe silent nodes, look again for who was not ready."""
+        rate = self._limits.seek_items_per_s
+        self._seek_budget = min(rate, self._seek_budget + rate * (now - self._budget_at))
+        self._budget_at = now
+        self._relooks += self._resting
+        self._resting.clear()
         for flight in [f for f in self._flights.values() if self._closing or f.deadline <= now]:
             if self._expire_flight(flight, now):
                 self._land(flight)
@@ -277,6 +285,7 @@ class Router:
                 look_up = None
             self.expire(now)
         self._relooks.clear()
+        self._resting.clear()
         self._lanes.clear()
         self._ready.clear()
         self._actions.clear()
@@ -340,7 +349,7 @@ class Router:
         elif self._closing or item.push.deadline <= now:
             self._give_up(item, Outcome.UNAVAILABLE, now)
         elif owner is None:
-            self._seek(item)
+            self._seek(item, now)
         else:
             self._dispatch(item, owner, now)
 
@@ -378,7 +387,7 @@ class Router:
         if self._closing or push.deadline <= now:
             self._give_up(item, Outcome.UNAVAILABLE, now)
         elif not wanted:
-            self._seek(item)
+            self._seek(item, now)
         else:
             self._put(item)
             self._tame(item)
@@ -390,18 +399,18 @@ class Router:
                 else:
                     item.children += 1
                     self._place(self._open(Item(push, conn, self._gate(conn), user, item)), owner, now)
-            self._end_child(item)
+            self._end_child(item, now)
 
-    def _end_child(self, parent: Item) -> None:
+    def _end_child(self, parent: Item, now: float) -> None:
         """Count a connection that is settled; if nothing came of any, ask everybody for the user."""
         parent.children -= 1
         if parent.children:
             return
         if parent.found:
-            self._close(parent)
+            self._close(parent, now)
         else:
             self._let_wild(parent)
-            self._seek(parent)
+            self._seek(parent, now)
 
     def _place_everyone(self, item: Item, *, complete: bool, now: float) -> None:
         push = item.push
@@ -421,7 +430,7 @@ class Router:
                 share = self._open(Item(push, everyone_target(push.exclude), None))
                 share.node = node
                 self._lane(node).append(share)
-        self._close(item)
+        self._close(item, now)
 
     def _answer_here(self, push: Push, conn: str, user: User | None = None) -> Answer:
         assert self._hub is not None
@@ -439,8 +448,9 @@ class Router:
             self._ready[node] = lane
         return lane
 
-    def _take_from(self, lane: Lane) -> list[Item]:
-        return lane.take(self._limits.batch_items, self._limits.batch_bytes)
+    def _take_from(self, lane: Lane, most: int | None = None) -> list[Item]:
+        items = self._limits.batch_items
+        return lane.take(items if most is None else min(items, most), self._limits.batch_bytes)
 
     def _start_flight(self, node: str, lane: Lane) -> None:
         items = self._take_from(lane)
@@ -482,7 +492,7 @@ class Router:
             outcome = ANSWERED.get(answer)  # type: ignore[call-overload] # any number may come
             if outcome is not None and isinstance(number, int) and number > 0:
                 item.push.count(outcome, number)
-        self._close(item)
+        self._close(item, now)
 
     def _withdraw(self, node: str) -> None:
         """Take back from a lane what must not overtake an item that was refused."""
@@ -530,11 +540,12 @@ class Router:
         if gate.placed or gate.looking:
             return
         if gate.retry or gate.waiting:
+            not_yet = bool(gate.retry) and gate.refused is None
             gate.waiting = [*(gate.retry or ()), *(gate.waiting or ())]
             gate.retry = None
             gate.blocked = gate.looking = True
             self._waiting.add(gate)
-            self._relooks.append(gate)
+            (self._resting if not_yet else self._relooks).append(gate)
         else:
             gate.blocked = False
             gate.refused = None
@@ -548,14 +559,14 @@ class Router:
             elif self._expire_item(item, sent=False, now=now):
                 continue
             elif owner is None or nowhere:
-                self._seek(item)
+                self._seek(item, now)
             else:
                 self._dispatch(item, owner, now)
 
     def _resume_user(self, gate: Gate, found: list[UserConnection], now: float) -> None:
         for item in self._reopen(gate):
             if not found and not gate.waiting and not self._expire_item(item, sent=False, now=now):
-                self._seek(item)
+                self._seek(item, now)
             elif not item.settled:
                 self._place_user(item, found, now)
 
@@ -567,14 +578,18 @@ class Router:
 
     # The fallback
 
-    def _seek(self, item: Item) -> None:
+    def _seek(self, item: Item, now: float) -> None:
         gate = item.gate if item.placed else self._put(item)
         assert gate is not None
         gate.blocked = True
         item.node = None
-        self._seek_lane.append(item)
+        if len(self._seek_lane.pending) < self._limits.seek_items:
+            self._seek_lane.append(item)
+        else:
+            self._give_up(item, Outcome.OVERLOADED, now)
 
     def _start_seek(self, items: list[Item]) -> None:
+        self._seek_budget -= len(items)
         started = max(item.push.started for item in items)
         seek = Seek(next(self._ids), "", items, _first_deadline(items), started=started)
         self._seeks[seek.id] = seek
@@ -621,7 +636,7 @@ class Router:
             if item.parent is None:
                 self._settle(item, Outcome.OFFLINE, None, now)
             else:
-                self._close(item)
+                self._close(item, now)
 
     def _conclude_user(self, item: Item, seek: Seek, number: int, now: float) -> None:
         self._note_found(item, seek, number, now)
@@ -632,7 +647,7 @@ class Router:
         elif said is not None and said.answer is Answer.EXPIRED:
             self._give_up(item, Outcome.UNAVAILABLE, now)
         else:
-            self._close(item)
+            self._close(item, now)
 
     def _note_found(self, item: Item, seek: Seek, number: int, now: float) -> None:
         for conn, (answer, node) in seek.found.get(number, {}).items():
@@ -656,7 +671,7 @@ class Router:
         self._note(item.push, item.target, item.node, route, outcome, now)
         if item.parent is not None:
             item.parent.found = True
-        self._close(item)
+        self._close(item, now)
 
     def _give_up(self, item: Item, outcome: Outcome, now: float) -> None:
         """Settle an item that nobody answered for."""
@@ -664,7 +679,7 @@ class Router:
         route = (Route.FALLBACK if item.node is None else Route.DIRECT) if sent else None
         if item.gate is None or item.is_user:
             self._note(item.push, None, item.node, route, outcome, now)
-            self._close(item)
+            self._close(item, now)
         else:
             self._settle(item, outcome, route, now)
 
@@ -682,7 +697,7 @@ class Router:
         if route is not None:
             self.routes[route] += 1
 
-    def _close(self, item: Item) -> None:
+    def _close(self, item: Item, now: float) -> None:
         """End an item; let what waits at its gate pass."""
         item.settled = True
         self.open_items -= 1
@@ -699,7 +714,7 @@ class Router:
                 self._gates.pop(gate.target, None)
                 self._waiting.discard(gate)
         if item.parent is not None:
-            self._end_child(item.parent)
+            self._end_child(item.parent, now)
         item.push.settle()
 
     # Time

@@ -83,17 +83,20 @@ class Dispatcher:
     def submit(self, pushes: Sequence[Push]) -> None:
         """Send pushes on their way; the ``done`` of each is called when it has its receipt."""
         self._router.submit_all(pushes, monotonic())
+        if self.closed:
+            self._router.close(None, monotonic())
         self._schedule()
 
-    def on_reply(self, body: bytes) -> None:
-        """Take in a reply from the broker."""
+    def on_reply(self, body: bytes) -> bool:
+        """Take in a reply from the broker; say whether it could be read."""
         try:
             reply = decode_reply(body)
         except MalformedBatch as exc:
-            log.warning("reply refused: %s", exc)
-            return
+            log.warning("reply set aside: %s", exc)
+            return False
         self._router.replied(reply, monotonic())
         self._advance()
+        return True
 
     async def close(self) -> None:
         """Stop; what is open ends as `unknown`, or as `unavailable` if it was certainly not sent."""
@@ -145,7 +148,7 @@ class Dispatcher:
             if look_up.nodes:
                 nodes = await self._directory.live_nodes()
         except RegistryUnavailable as exc:
-            log.warning("look-up failed: %s", exc)
+            log.debug("look-up failed: %s", exc)
         self._under_way = None
         self._router.looked_up(look_up, owners, users, nodes, monotonic())
         self._advance()
@@ -175,14 +178,14 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.warning("batch lost: %s", exc)
+            log.debug("batch lost: %s", exc)
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     async def _seek(self, flight: Seek) -> None:
         try:
             nodes = await self._directory.live_nodes()
         except RegistryUnavailable as exc:
-            log.warning("live nodes not known: %s", exc)
+            log.debug("live nodes not known: %s", exc)
             nodes = None
         if self._is_over(flight):
             return
@@ -198,7 +201,7 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.warning("fallback lost: %s", exc)
+            log.debug("fallback lost: %s", exc)
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     def _is_over(self, flight: Flight) -> bool:

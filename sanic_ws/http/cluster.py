@@ -14,6 +14,7 @@ from sanic_ws.core.outcomes import Outcome
 from sanic_ws.errors import InvalidField
 from sanic_ws.http.auth import scope
 from sanic_ws.http.errors import answer
+from sanic_ws.node.process import usage
 from sanic_ws.publishing.sending import close_connection
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ async def get_stats(request: Request[Any, Any]) -> HTTPResponse:
             "batches": node.batches,
             "open_deliveries": node.dispatcher.open_items,
             "reasserted": node.membership.reasserted,
+            "set_aside": node.set_aside,
+            "broker": {"connected": node.broker.connected, "blocked": node.broker.blocked},
+            "process": usage(),
             **node.dispatcher.counts,
         }
     )

@@ -65,7 +65,7 @@ def _answer_known(exc: BaseException) -> HTTPResponse | None:  # noqa: PLR0911 -
         case RequestCancelled():
             return HTTPResponse(status=499)  # the client went away; nobody reads this
         case Refused():
-            return error(exc.status, exc.code, str(exc), exc.field)
+            return error(exc.status, exc.code, str(exc), exc.field, exc.headers)
         case InvalidField():
             status, code = (413, "too_large") if isinstance(exc, TooLarge) else (400, "invalid_field")
             return error(status, code, str(exc), exc.field)

@@ -8,7 +8,7 @@ from sanic import Blueprint, Request
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.websocket.connection import Connection
-from sanic_ws.websocket.handshake import Refused, accept, hand_over, read_sign
+from sanic_ws.websocket.handshake import accept, hand_over, read_sign
 
 if TYPE_CHECKING:
     from sanic_ws.node import Node
@@ -24,8 +24,6 @@ async def connect(request: Request[Any, Any]) -> None:
     settings = node.settings
     greeting = accept(request, settings.allowed_origins)
     sign = read_sign(request)
-    if node.draining:
-        raise Refused(503, "draining", "this node is leaving; connect to another")
     connection = Connection(
         sign,
         node.new_session(),
@@ -37,15 +35,7 @@ async def connect(request: Request[Any, Any]) -> None:
         hand_over(request, connection, greeting)
         connection.close(CloseCode.TOO_MANY, "this node is full")
         return
-    clients.keep_alive.add(connection)
-    try:
-        await node.membership.join(connection)
-        if connection.left:
-            raise Refused(409, "replaced", "a newer connection has this id")  # noqa: TRY301
-    except BaseException:
-        connection.abort()
-        clients.keep_alive.discard(connection)
-        raise
+    await clients.join(connection)
     hand_over(request, connection, greeting + clients.conversation.welcome(connection))
 
 

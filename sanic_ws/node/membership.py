@@ -58,7 +58,7 @@ class Membership:
         try:
             claimed = await self._claims.add(self._claim(socket))
         except RegistryUnavailable as exc:
-            log.warning("connection taken in unregistered: %s", exc)
+            log.debug("connection taken in unregistered: %s", exc)
         else:
             self._take(socket, claimed)
         if replaced is not None:
@@ -72,25 +72,29 @@ class Membership:
             self._let_go(Release(socket.conn, self._owner(socket), before, conn_too=False))
         await self.assert_again(socket)
 
-    async def assert_again(self, socket: Socket) -> None:
-        """Tell the registry once more that a connection is here."""
+    async def assert_again(self, socket: Socket) -> bool:
+        """Tell the registry once more that a connection is here; say whether it could be told."""
         try:
             claimed = await self._claims.add(self._claim(socket))
         except RegistryUnavailable as exc:
-            log.warning("connection not asserted: %s", exc)
-            return
+            log.debug("connection not asserted: %s", exc)
+            return False
         self._take(socket, claimed)
+        return True
 
     def leave(self, socket: Socket) -> None:
         """Take a connection out; nothing happens to an id that a newer session has."""
         if self._hub.remove(socket):
             self._let_go(Release(socket.conn, self._owner(socket), socket.user))
 
-    async def assert_all(self) -> None:
-        """Tell the registry of every connection here, as after it was emptied."""
+    async def assert_all(self) -> bool:
+        """Tell the registry of every connection here, as after it was emptied; say whether it knows all."""
         sockets = list(self._hub)
-        log.info("asserting %d connections", len(sockets))
-        await asyncio.gather(*(self.assert_again(socket) for socket in sockets))
+        if not sockets:
+            return True
+        told = sum(await asyncio.gather(*(self.assert_again(socket) for socket in sockets)))
+        log.info("asserted %d of %d connections", told, len(sockets))
+        return told == len(sockets)
 
     async def sweep(self, elapsed_s: float) -> None:
         """Assert the next few connections, so that in a third of an entry's life all have had their turn."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from importlib.metadata import version
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.backends import make_broker, make_registry
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from sanic_ws.settings import Settings
 
 CLOSE_TIMEOUT_S = 2.0
+LAST_CALLS_S = 0.3
+"""How long a push may take from reading the registry to the node's queue."""
+RETRY_S = 1.0
+"""How often the lease is tried while the registry is away."""
 VERSION = version("sanic-ws")
 
 log = logging.getLogger("sanic_ws.node")
@@ -51,12 +58,20 @@ class Node:
         self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub)
         self.membership = Membership(self.id, self.hub, self.registry, self.broker)
         self.draining = False
-        self.registered = False
         self.started = timestamp()
         self.batches = 0
+        self.set_aside = 0
+        self._lease_ends = -inf
+        self._left = False
         self._sessions = 0
         self._ages = Ages()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lease: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registry believes in this node: one missed beat changes nothing."""
+        return monotonic() < self._lease_ends
 
     @property
     def ready(self) -> bool:
@@ -78,25 +93,40 @@ class Node:
     async def start(self) -> None:
         """Open the queue and begin to renew the lease, in the background: no backend needs to be there."""
         await self.broker.open(self.dispatcher.on_reply, self._on_batch, self.id)
-        self.spawn(self._keep_lease())
+        self._lease = asyncio.create_task(self._keep_lease(), name="sanic_ws.lease")
 
     async def stop(self) -> None:
-        """Leave the registry, then close the queue. The connections have left before."""
-        for task in list(self._tasks):
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+        """Leave the registry, then the queue, and answer what was in it. The connections have left before."""
+        await self._withdraw()
+        await self.broker.leave()
+        await self._end_tasks()
+        await self.dispatcher.close()
+        await self.broker.close()
+        await self.registry.close()
+
+    async def _withdraw(self) -> None:
+        """Take connections and node out of the registry; wait for those who have read it before."""
+        self._left = True
+        if self._lease is not None:
+            self._lease.cancel()
+            # Bounded, and told by a flag as well: a library may swallow a cancellation.
+            await asyncio.wait([self._lease], timeout=CLOSE_TIMEOUT_S)
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.membership.close()
                 await self.registry.withdraw(self.id)
         except (RegistryUnavailable, TimeoutError) as exc:
             log.warning("left without telling the registry: %s", exc)
-        await self.dispatcher.close()
-        await self.broker.close()
-        await self.registry.close()
+        await asyncio.sleep(min(LAST_CALLS_S, self.settings.drain_s))
 
-    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    async def _end_tasks(self) -> None:
+        """Let answers go out; end what takes long."""
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run something beside, until it ends or the node stops."""
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
@@ -104,18 +134,20 @@ class Node:
 
     # The queue
 
-    def _on_batch(self, body: bytes, reply_to: str) -> None:
-        """Carry out a batch and answer it; what cannot be read is logged and dropped."""
+    def _on_batch(self, body: bytes, reply_to: str) -> bool:
+        """Carry out a batch and answer it; say whether it could be read."""
         try:
             batch = decode_batch(body)
             reply = self._carry_out(batch, reply_to)
         except MalformedBatch as exc:
-            log.warning("batch refused: %s", exc)
-            return
+            self.set_aside += 1
+            log.warning("batch set aside: %s", exc)
+            return False
         if batch.id:
             self.spawn(self.broker.answer(reply_to, encode_reply(reply)))
         if batch.seek:
             self._assert_found(batch, reply.answers)
+        return True
 
     def _carry_out(self, batch: Batch, sender: str) -> Any:
         self.batches += 1
@@ -133,18 +165,23 @@ class Node:
     # The lease
 
     async def _keep_lease(self) -> None:
-        """Renew the lease thrice in its time; after the registry was emptied, assert everything."""
+        """Renew the lease thrice in its time; assert everything where the registry may have lost some."""
         interval = self.settings.lease_s / 3
-        known = False
-        while True:
+        owed = False
+        while not self._left:
+            began = monotonic()
+            pause = interval
             try:
-                had = await self.registry.heartbeat(self.info, self.settings.lease_s)
-                if known and not had:
-                    await self.membership.assert_all()
+                whole = await self.registry.heartbeat(self.info, self.settings.lease_s)
+                self._lease_ends = began + self.settings.lease_s
+                owed = owed or not whole
+                if owed:
+                    owed = not await self.membership.assert_all()
                 else:
                     await self.membership.sweep(interval)
-                known = self.registered = True
             except RegistryUnavailable as exc:
-                self.registered = False
-                log.warning("lease not renewed: %s", exc)
-            await asyncio.sleep(interval if self.registered else min(interval, 1.0))
+                log.debug("lease not renewed: %s", exc)
+                pause = min(interval, RETRY_S)
+            # Jittered, so that the nodes of a cluster do not assert all at the same moment.
+            pause *= random.uniform(0.8, 1.0)  # noqa: S311
+            await asyncio.sleep(max(0.0, pause - (monotonic() - began)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from sanic_ws.backends import make_broker, make_registry
@@ -51,17 +52,24 @@ class Publisher:
         self._registry = make_registry(self._redis_url, self._prefix)
         self._broker = make_broker(self._amqp_url, self._prefix)
         self._dispatcher = Dispatcher(self._registry, self._broker)
-        await self._broker.open(self._dispatcher.on_reply)
-        if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
-            log.warning("no broker yet: pushes are 'unavailable' until there is one")
+        try:
+            await self._broker.open(self._dispatcher.on_reply)
+            if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
+                log.warning("no broker yet: pushes are 'unavailable' until there is one")
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._dispatcher is not None:
-            await self._dispatcher.close()
-            await self._broker.close()
-            await self._registry.close()
-            self._dispatcher = None
+        dispatcher, self._dispatcher = self._dispatcher, None
+        if dispatcher is None:
+            return
+        # Each is closed, whatever becomes of the one before, a cancellation too.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._registry.close)
+            stack.push_async_callback(self._broker.close)
+            await dispatcher.close()
 
     async def push(
         self,

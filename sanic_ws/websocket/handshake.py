@@ -33,13 +33,22 @@ class Refused(SanicWsError):  # noqa: N818 - what happened to the handshake
         code: snake_case, for programs.
         message: for people.
         field: what is wrong, if one thing is.
+        retry_after_s: when to try again, if that may help.
     """
 
-    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        field: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.field = field
+        self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
 def accept(request: Request[Any, Any], origins: tuple[str, ...]) -> bytes:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sanic_ws.core.closing import CloseCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sanic_ws.websocket.connection import Connection
 
 TICK_S = 0.5
@@ -30,10 +32,20 @@ class KeepAlive:
         self._owed = 0.0
         self._stuck: dict[Connection, float] = {}
         self._closing: dict[Connection, float] = {}
+        self._emptied: asyncio.Event | None = None
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._connections)
 
     def add(self, connection: Connection) -> None:
         """Watch a connection."""
         self._connections.add(connection)
+
+    async def emptied(self) -> None:
+        """Wait until no connection is left."""
+        if self._connections:
+            self._emptied = asyncio.Event()
+            await self._emptied.wait()
 
     def closing(self, connection: Connection) -> None:
         """Give a connection a while to end its closing handshake."""
@@ -44,6 +56,8 @@ class KeepAlive:
         self._connections.discard(connection)
         self._stuck.pop(connection, None)
         self._closing.pop(connection, None)
+        if self._emptied is not None and not self._connections:
+            self._emptied.set()
 
     def stuck(self, connection: Connection, *, paused: bool) -> None:
         """Note since when a client does not read."""

@@ -319,7 +319,10 @@ def test_connection_that_opens_is_asked_for_again(cluster):
     cluster.reply()
     cluster.advance()
     assert sent.receipts == []
+    cluster.settle()
+    assert not cluster.nodes["n1"].queue  # not asked again before its time
     cluster.sockets[0].opened = True
+    cluster.pass_time(0.05)
     cluster.settle()
     assert only_delivery(sent).route is Route.DIRECT
     assert received(cluster, "c0") == [[0]]
@@ -337,6 +340,7 @@ def test_connection_that_opens_is_found_by_the_fallback_too(cluster):
         cluster.reply()
     assert sent.receipts == []
     cluster.sockets[0].opened = True
+    cluster.pass_time(0.05)
     cluster.settle()
     assert receipt_of(sent).outcome is Outcome.DELIVERED
 
@@ -622,6 +626,55 @@ def test_fallbacks_under_way_are_bounded():
         router.submit(bare_push(Conn(f"c{number}"), number=number)[0], NOW)
         router.looked_up(router.take_look_up(), [None], [], None, NOW)
         assert len(router.take_actions()) == (1 if number == 0 else 0)
+
+
+def seek_some(router: Router, count: int) -> list[list]:
+    """Submit pushes to connections that nobody is registered for, one look-up for all; return their receipts."""
+    made = [bare_push(Conn(f"c{number}"), number=number) for number in range(count)]
+    router.submit_all([push for push, _ in made], NOW)
+    router.looked_up(router.take_look_up(), [None] * count, [], None, NOW)
+    return [receipts for _, receipts in made]
+
+
+def test_fallback_has_a_budget_by_time():
+    router = Router(limits=Limits(seek_items_per_s=10))
+    router.expire(NOW)
+    seek_some(router, 25)
+    (first,) = router.take_actions()
+    assert len(first.items) == 10
+    assert router.take_actions() == []
+    router.expire(NOW + 0.5)
+    (second,) = router.take_actions()
+    assert len(second.items) == 5
+    router.expire(NOW + 100)
+    assert sum(len(seek.items) for seek in router.take_actions() if isinstance(seek, Flight)) <= 10
+
+
+def test_unused_budget_does_not_add_up():
+    router = Router(limits=Limits(seek_items_per_s=10))
+    router.expire(NOW)
+    router.expire(NOW + 100)
+    seek_some(router, 25)
+    (first,) = router.take_actions()
+    assert len(first.items) == 10
+
+
+def test_what_waits_for_the_fallback_is_bounded():
+    router = Router(limits=Limits(seek_items=3, seeks=1))
+    receipts = seek_some(router, 5)
+    assert [len(got) for got in receipts] == [0, 0, 0, 1, 1]
+    assert {got[0].outcome for got in receipts[3:]} == {Outcome.OVERLOADED}
+    assert router.open_items == 3
+
+
+def test_fallback_that_is_full_leaves_pushes_to_registered_connections_alone(cluster):
+    cluster.router._limits = Limits(seek_items=0)
+    refused, sent = cluster.push(Conn("nobody")), cluster.push(Conn("c0"))
+    cluster.settle()
+    assert receipt_of(refused).outcome is Outcome.OVERLOADED
+    assert receipt_of(sent).outcome is Outcome.DELIVERED
+    cluster.end()
+    check(cluster)
 
 
 def test_full_router_is_overloaded():

@@ -344,6 +344,12 @@ async def test_stays_usable_when_a_look_up_fails_unexpectedly(dispatcher, broker
     assert (await broker.next())[0] == "n2"
 
 
+async def test_push_after_closing_ends_as_unavailable(dispatcher, broker):
+    await dispatcher.close()
+    assert (await receipt_of(submit(dispatcher, Conn("c0")))).outcome is Outcome.UNAVAILABLE
+    assert broker.sent == []
+
+
 async def test_closing_ends_what_is_open(directory, broker):
     dispatcher = Dispatcher(directory, broker)
     sent = submit(dispatcher, Conn("c0"))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import aio_pika
 import pytest
 
 from sanic_ws.broker import Broker
@@ -18,6 +19,10 @@ TTL_MS = 60_000
 MakeBroker = Callable[[], Broker]
 
 
+JUNK = b"junk"
+"""The one body that parties cannot read."""
+
+
 class Party:
     """A broker with what came to it; with a node's id it has a queue."""
 
@@ -28,11 +33,20 @@ class Party:
 
     async def open(self, node: str | None = None) -> None:
         take = None if node is None else self.take_batch
-        await self.broker.open(self.replies.put_nowait, take, node)
+        await self.broker.open(self.take_reply, take, node)
         assert await self.broker.wait_connected(WAIT_S)
 
-    def take_batch(self, body: bytes, address: str) -> None:
+    def take_batch(self, body: bytes, address: str) -> bool:
+        if body == JUNK:
+            return False
         self.batches.put_nowait((body, address))
+        return True
+
+    def take_reply(self, body: bytes) -> bool:
+        if body == JUNK:
+            return False
+        self.replies.put_nowait(body)
+        return True
 
     async def next_batch(self) -> tuple[bytes, str]:
         return await asyncio.wait_for(self.batches.get(), WAIT_S)
@@ -50,14 +64,36 @@ async def sent(party: Party, node: str, body: bytes) -> bool:
     return True
 
 
+@pytest.fixture
+def prefix() -> str:
+    return unique()
+
+
 @pytest.fixture(params=["memory", "rabbitmq"])
-def make_broker(request: pytest.FixtureRequest) -> MakeBroker:
+def make_broker(request: pytest.FixtureRequest, prefix: str) -> MakeBroker:
     """Make brokers that talk to each other and to nobody else."""
-    prefix = unique()
     if request.param == "memory":
         return lambda: MemoryBroker("memory://", prefix)
     url = request.getfixturevalue("rabbit").url
     return lambda: RabbitBroker(url, prefix)
+
+
+@pytest.fixture
+def read_dead(request: pytest.FixtureRequest, make_broker: MakeBroker, prefix: str) -> Callable[[], Any]:
+    """Return a function that waits for the next body that was set aside."""
+
+    async def from_rabbitmq() -> bytes:
+        async with await aio_pika.connect(request.getfixturevalue("rabbit").url) as connection:
+            queue = await (await connection.channel()).get_queue(f"{prefix}.dead")
+            message = await eventually(lambda: queue.get(no_ack=True, fail=False), "something set aside")
+            return message.body
+
+    async def from_memory() -> bytes:
+        dead = make_broker()._bus.dead
+        await eventually(lambda: dead, "something set aside")
+        return dead.popleft()
+
+    return from_memory if isinstance(make_broker(), MemoryBroker) else from_rabbitmq
 
 
 Join = Callable[..., Any]
@@ -194,6 +230,58 @@ class TestBroadcast:
             await sender.broker.broadcast(b"x", TTL_MS)
 
 
+class TestLeaving:
+    async def test_what_was_sent_before_is_handed_over_and_can_be_answered(self, join):
+        node, sender = await join("node-a"), await join()
+        bodies = [b"%d" % n for n in range(200)]
+        await asyncio.gather(*(sender.broker.send("node-a", body, TTL_MS) for body in bodies))
+        await node.broker.leave()
+        taken = [node.batches.get_nowait() for _ in bodies]
+        assert [body for body, _ in taken] == bodies
+        await asyncio.gather(*(node.broker.answer(address, body) for body, address in taken))
+        assert {await sender.next_reply() for _ in bodies} == set(bodies)
+
+    async def test_what_is_sent_after_comes_back(self, join):
+        node, other, sender = await join("node-a"), await join("node-b"), await join()
+        await node.broker.leave()
+        with pytest.raises(Unroutable):
+            await sender.broker.send("node-a", b"x", TTL_MS)
+        await sender.broker.broadcast(b"all", TTL_MS)
+        assert (await other.next_batch())[0] == b"all"
+        assert node.batches.empty()
+
+    async def test_leaving_twice_or_without_a_queue_is_no_error(self, join, make_broker):
+        node, sender = await join("node-a"), await join()
+        await node.broker.leave()
+        await node.broker.leave()
+        await sender.broker.leave()
+        await make_broker().leave()
+
+
+class TestJunk:
+    async def test_is_set_aside_and_harms_nobody(self, join, read_dead):
+        node, sender = await join("node-a"), await join()
+        for body in (b"before", JUNK, b"after"):
+            await sender.broker.send("node-a", body, TTL_MS)
+        assert [(await node.next_batch())[0] for _ in range(2)] == [b"before", b"after"]
+        assert await read_dead() == JUNK
+
+    async def test_among_the_replies_too(self, join, read_dead):
+        node, sender = await join("node-a"), await join()
+        await sender.broker.send("node-a", b"x", TTL_MS)
+        _, address = await node.next_batch()
+        for body in (JUNK, b"after"):
+            await node.broker.answer(address, body)
+        assert await sender.next_reply() == b"after"
+        assert await read_dead() == JUNK
+
+    async def test_empty_bodies_are_the_brokers_own(self, join):
+        node, sender = await join("node-a"), await join()
+        for body in (b"", b"after"):
+            await sender.broker.send("node-a", body, TTL_MS)
+        assert (await node.next_batch())[0] == b"after"
+
+
 class TestClosed:
     async def test_is_unavailable_before_it_is_opened(self, make_broker):
         broker = make_broker()
@@ -270,9 +358,49 @@ class TestRabbitMQAlone:
             own_rabbit.resume()
         assert not party.broker.connected
 
+    async def test_that_does_not_hear_itself_connects_again(self, rejoin, monkeypatch):
+        monkeypatch.setattr("sanic_ws.broker.rabbitmq.BEAT_S", 0.2)
+        node, sender = await rejoin("node-a"), await rejoin()
+        await talk(node, sender, b"before")
+        link = node.broker._link
+        # As if the broker had lost the binding: the connections are fine, and nothing comes.
+        await link.consuming.queue_unbind(link.names.node_queue, link.names.direct, routing_key="node-a")
+        await eventually(lambda: node.broker._link not in (link, None), "the node to connect again")
+        await talk(node, sender, b"after")
+
+    async def test_that_hears_itself_stays_connected(self, rejoin, monkeypatch):
+        monkeypatch.setattr("sanic_ws.broker.rabbitmq.BEAT_S", 0.05)
+        node, sender = await rejoin("node-a"), await rejoin()
+        links = node.broker._link, sender.broker._link
+        beats = 0
+
+        async def beat(link, before=RabbitBroker._beat):
+            nonlocal beats
+            beats += 1
+            return await before(node.broker, link)
+
+        node.broker._beat = beat
+        await eventually(lambda: beats >= 10, "ten beats")
+        assert (node.broker._link, sender.broker._link) == links
+
+    async def test_that_is_short_of_memory_is_unavailable_and_still_hears(self, rejoin, own_rabbit):
+        node, sender = await rejoin("node-a"), await rejoin()
+        await talk(node, sender, b"before")
+        await asyncio.to_thread(own_rabbit.ctl, "set_vm_memory_high_watermark", "absolute", "1MB")
+        try:
+            await eventually(lambda: sender.broker.blocked and node.broker.blocked, "the alarm to be noticed")
+            with pytest.raises(BrokerUnavailable):
+                await sender.broker.send("node-a", b"x", TTL_MS)
+            await node.broker.answer("nobody", b"x")
+            assert sender.broker.connected
+        finally:
+            await asyncio.to_thread(own_rabbit.ctl, "set_vm_memory_high_watermark", "0.4")
+        await eventually(lambda: not sender.broker.blocked, "the end of the alarm")
+        await talk(node, sender, b"after")
+
     async def test_nobody_at_the_address_is_unavailable_and_no_crash(self):
         broker = RabbitBroker(f"amqp://guest:guest@127.0.0.1:{free_port()}/", "t")
-        await broker.open(lambda _: None)
+        await broker.open(lambda _: True)
         assert not await broker.wait_connected(0.1)
         with pytest.raises(BrokerUnavailable):
             await broker.send("node-a", b"x", TTL_MS)

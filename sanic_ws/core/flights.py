@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sanic_ws.core.batch import bound_target, close_target, user_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sanic_ws.core.identity import User
     from sanic_ws.core.push import Item
 
@@ -104,6 +106,12 @@ class Flight:
     deadline: float
     sent: bool = False
 
+    def is_over(self) -> bool:
+        """Say whether nothing is left of it; otherwise wait for the first deadline of what is left."""
+        left = [item for item in self.items if not item.settled]
+        self.deadline = first_deadline(left)
+        return not left
+
     def trim(self) -> bool:
         """Leave out what is settled already; say `False` if nothing is left. Only before it is sent."""
         self.items = [item for item in self.items if not item.settled]
@@ -152,6 +160,11 @@ class Lane:
         self.pending = self.pending[len(items) :]
         return items
 
+    def expire(self, ended: Callable[[Item], bool]) -> None:
+        """Let go of what has ended."""
+        self.pending = [item for item in self.pending if not ended(item)]
+        self.deadline = first_deadline(self.pending)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -174,6 +187,11 @@ class Limits:
     seek_items: int = 20_000
     seek_items_per_s: int = 50_000
     probe_after_s: float = 0.1
+
+
+def first_deadline(items: Iterable[Item]) -> float:
+    """Return the first of the items' deadlines."""
+    return min((item.push.deadline for item in items), default=inf)
 
 
 def wire_target(item: Item) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sanic_ws.core.flights import Flight
+from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.outcomes import Answer
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ class Probe(NamedTuple):
 
     node: str
     seek: Seek
+
+
+Action = Flight | Probe | Forget
+"""What the router wants to be done."""
 
 
 def _keep_best(said: dict[K, Said], key: K, new: Said) -> None:

@@ -63,13 +63,20 @@ class FakeSocket:
 
 @dataclass
 class FakeNode:
-    """A node: its hub and its queue; `hears` says whether the queue is there."""
+    """A node: its hub and its queue; `hears` says whether the queue is there.
+
+    One that is paused does nothing, while others see it as before. One that leaves takes nobody in; it has
+    withdrawn when it has told the registry so.
+    """
 
     id: str
     hub: Hub = field(default_factory=Hub)
     queue: deque[Batch] = field(default_factory=deque)
     alive: bool = True
     hears: bool = True
+    paused: bool = False
+    leaving: bool = False
+    withdrawn: bool = False
 
 
 @dataclass
@@ -106,6 +113,8 @@ class Cluster:
         self.replies: list[Reply] = []
         self.later: list[Callable[[], None]] = []
         self.look_up: Any = None
+        self.seen: Counter[str] = Counter()
+        """What has really happened, so that a test can tell that its schedules are about something."""
         self._sessions = count(1)
 
     # Publishing
@@ -232,9 +241,12 @@ class Cluster:
             return
         before = self.owners.get(socket.conn)
         if before is not None and int(before.session) > int(socket.session):
+            self.seen["older session refused"] += 1
             socket.close(4409)
             return
         owner = Owner(node.id, socket.session)
+        if before is not None and before.node != node.id:
+            self.seen["claimed before the old release"] += 1
         self.owners[socket.conn] = owner
         if socket.user is not None:
             listed = self.users.setdefault(socket.user.key, {})
@@ -254,17 +266,45 @@ class Cluster:
     def _release(self, conn: str, owner: Owner, *, conn_too: bool = True) -> None:
         if self.registry_away:
             return
-        if conn_too and self.owners.get(conn) == owner:
+        has = self.owners.get(conn)
+        if has is not None and int(has.session) > int(owner.session):
+            self.seen["release after the new claim"] += 1
+        if conn_too and has == owner:
             del self.owners[conn]
         for listed in self.users.values():
             if conn in listed and listed[conn][0] == owner:
                 del listed[conn]
 
+    def empty_registry(self) -> None:
+        """Take everything away from the registry, as FLUSHALL does; it does not know a node any more."""
+        self.owners.clear()
+        self.users.clear()
+        self.listed.clear()
+        self.seen["registry emptied"] += 1
+
+    def end_leases(self) -> None:
+        """End the lease of every node that cannot renew it."""
+        if self.registry_away:
+            return
+        for node in self.nodes.values():
+            self.seen["lease ended while paused"] += node.paused and node.id in self.listed
+        self.listed &= {node.id for node in self.nodes.values() if node.alive and not node.paused}
+
+    def heartbeat(self, node: FakeNode) -> None:
+        """Renew a node's lease; one that the registry had forgotten asserts all that it holds."""
+        if self.registry_away or not node.alive or node.paused or node.withdrawn:
+            return
+        if node.id not in self.listed:
+            self.listed.add(node.id)
+            for socket in node.hub:
+                self.seen["asserted again"] += 1
+                self.later.append(lambda socket=socket: self._claim(socket))
+
     # Clients
 
     def connect(self, conn: str, node_id: str, *, registered: bool = True) -> FakeSocket | None:
         node = self.nodes[node_id]
-        if not node.alive:
+        if not node.alive or node.paused or node.leaving:
             return None
         socket = FakeSocket(conn, str(next(self._sessions)), USERS[conn], self.disconnect)
         self.sockets.append(socket)
@@ -296,13 +336,15 @@ class Cluster:
 
     def read(self, node: FakeNode) -> None:
         """Let a node carry out the next batch in its queue."""
-        if not node.queue:
+        if not node.queue or node.paused:
             return
         batch = node.queue.popleft()
+        self.seen["read while leaving"] += node.leaving
         if self.now > batch.sent_at + batch.ttl_ms / 1000:
             reply = refuse(batch, node.id, Answer.EXPIRED)
         else:
             reply = carry_out(node.hub, batch, node.id)
+            self.seen["refused while leaving"] += node.leaving and Answer.NOT_MINE in reply.answers
         if batch.id:
             self.replies.append(reply)
 
@@ -315,18 +357,54 @@ class Cluster:
 
     def cut_while_working(self, node: FakeNode) -> None:
         """Cut a node from the broker after it carried out all that it had, before it could answer."""
-        while node.queue:
+        while node.queue and not node.paused:
             self.read(node)
         self.replies = [reply for reply in self.replies if reply.node != node.id]
         self.deafen(node)
 
     def kill(self, node: FakeNode) -> None:
         """Kill a node: its connections are gone, the registry believes in it until its lease ends."""
+        self.seen["killed"] += node.alive
         self.deafen(node)
-        node.alive = False
+        node.alive = node.paused = False
         for socket in list(node.hub):
             node.hub.remove(socket)
             del self.where[socket]
+
+    def pause(self, node: FakeNode) -> None:
+        """Stop a node: it does nothing, its queue fills and its connections stay."""
+        if node.alive and not (self.local and node.id == HERE):
+            node.paused = True
+
+    def resume(self, node: FakeNode) -> None:
+        """Let a node go on with what it believes."""
+        if node.paused:
+            node.paused = False
+            moved = [socket for socket in node.hub if self._is_elsewhere(socket)]
+            self.seen["resumed as a zombie"] += bool(moved)
+
+    def _is_elsewhere(self, socket: FakeSocket) -> bool:
+        owner = self.owners.get(socket.conn)
+        return owner is not None and int(owner.session) > int(socket.session)
+
+    def leave(self, node: FakeNode) -> None:
+        """Let a node take its next step in leaving: a connection, the registry, the queue, itself."""
+        if not node.alive or node.paused:
+            return
+        node.leaving = True
+        socket = next(iter(node.hub), None)
+        if socket is not None:
+            self.disconnect(socket)
+        elif not node.withdrawn:
+            if not self.registry_away:
+                self.listed.discard(node.id)
+            node.withdrawn = True
+        elif node.hears:
+            # What is in the queue is read all the same.
+            node.hears = False
+        elif not node.queue:
+            node.alive = False
+            self.seen["left in order"] += 1
 
     # Until the end
 
@@ -344,7 +422,7 @@ class Cluster:
         """Let all that is under way happen, without letting time pass."""
         self.advance()
         rounds = 0
-        while self.later or self.replies or any(node.queue for node in self.nodes.values()):
+        while self.later or self.replies or any(n.queue for n in self.nodes.values() if not n.paused):
             rounds += 1
             assert rounds < MOST_ROUNDS, "it goes on for ever"
             self.happen()
@@ -365,12 +443,15 @@ class Cluster:
         for _ in range(4):
             self.settle()
             self.pass_time(TIMEOUT_S)
+        for node in self.nodes.values():
+            self.resume(node)
         self.settle()
 
     def close(self) -> None:
         """Close the router, then let the nodes read what was sent."""
         self.router.close(self.look_up, self.now)
         for node in self.nodes.values():
+            self.resume(node)
             while node.queue:
                 self.read(node)
 
@@ -411,11 +492,7 @@ def _receivers(cluster: Cluster, number: int) -> list[str]:
 def check_empty(router: Router) -> None:
     """Check that nothing of what was on its way is left."""
     assert router.open_items == 0
-    assert router._unresolved == 0
-    left = ("_gates", "_waiting", "_lanes", "_flights", "_ready", "_seeks", "_inbox", "_relooks", "_actions")
-    kept = [name for name in left if getattr(router, name)]
-    assert not kept, f"the router keeps {kept}"
-    assert router._seek_lane.pending == []
+    assert router.idle, "the router keeps something"
 
 
 def check_truth(sent: Sent, got: Counter[str]) -> None:

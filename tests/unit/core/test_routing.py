@@ -629,7 +629,7 @@ def test_fallbacks_under_way_are_bounded():
 
 
 def seek_some(router: Router, count: int) -> list[list]:
-    """Submit pushes to connections that nobody is registered for, one look-up for all; return their receipts."""
+    """Push to connections that nobody is registered for, with one look-up; return their receipts."""
     made = [bare_push(Conn(f"c{number}"), number=number) for number in range(count)]
     router.submit_all([push for push, _ in made], NOW)
     router.looked_up(router.take_look_up(), [None] * count, [], None, NOW)
@@ -668,7 +668,7 @@ def test_what_waits_for_the_fallback_is_bounded():
 
 
 def test_fallback_that_is_full_leaves_pushes_to_registered_connections_alone(cluster):
-    cluster.router._limits = Limits(seek_items=0)
+    cluster.router = Router(limits=Limits(seek_items=0))
     refused, sent = cluster.push(Conn("nobody")), cluster.push(Conn("c0"))
     cluster.settle()
     assert receipt_of(refused).outcome is Outcome.OVERLOADED
@@ -927,7 +927,7 @@ def test_nothing_is_left_of_a_dead_node_whose_lane_was_taken_back(cluster):
     look_up(cluster)
     cluster.push(Conn("c0"))
     look_up(cluster)
-    (flight,) = cluster.router._flights.values()
+    (flight,) = cluster.router._lanes._flights.values()
     cluster.router.returned(flight, NOW)
     cluster.kill(cluster.nodes["n1"])
     cluster.end()
@@ -963,7 +963,7 @@ def test_plain_traffic_keeps_every_promise(cluster):
 def test_late_failures_of_a_batch_are_ignored(cluster):
     sent = cluster.push(Conn("c0"))
     look_up(cluster)
-    (flight,) = cluster.router._flights.values()
+    (flight,) = cluster.router._lanes._flights.values()
     cluster.settle()
     cluster.router.returned(flight, NOW)
     cluster.router.failed(flight, Outcome.UNKNOWN, NOW)
@@ -974,7 +974,7 @@ def test_late_failures_of_a_batch_are_ignored(cluster):
 def test_late_failures_of_a_fallback_are_ignored(cluster):
     sent = cluster.push(Conn("nobody"))
     look_up(cluster)
-    (seek,) = cluster.router._seeks.values()
+    (seek,) = cluster.router._fallback._seeks.values()
     cluster.settle()
     cluster.router.nobody_heard(seek, NOW)
     cluster.router.probe_returned(Probe("n1", seek), NOW)

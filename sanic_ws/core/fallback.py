@@ -16,10 +16,10 @@ from sanic_ws.core.outcomes import ANSWERED, Answer, Outcome, Route
 from sanic_ws.core.seeking import Probe, Seek
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from sanic_ws.core.batch import Reply
-    from sanic_ws.core.flights import Limits
+    from sanic_ws.core.flights import Limits, Listing
     from sanic_ws.core.gates import Gates
     from sanic_ws.core.ledger import Ledger
     from sanic_ws.core.members import Members
@@ -83,13 +83,16 @@ class Fallback:
         self._seeks[seek.id] = seek
         self._actions.append(seek)
 
-    def expect(self, seek: Seek, nodes: Iterable[str] | None) -> None:
-        """Take in which nodes are live, before a batch is sent; None if the registry is out of reach."""
-        if nodes is not None:
-            self._members.learn(nodes)
-            seek.expect = set(self._members.known) or None
-            seek.listed = self._members.listed
-            seek.suspects = self._members.suspects
+    def expect(self, seek: Seek, listing: Listing | None) -> None:
+        """Take in which nodes there are, before a batch is sent; None if the registry is out of reach."""
+        if listing is None:
+            return
+        members = self._members
+        members.learn(listing)
+        seek.listed = members.listed
+        seek.suspects = members.suspects
+        if members.complete:
+            seek.expect = set(members.known)
 
     def broadcast(self, seek: Seek) -> None:
         """Take in that a batch was sent: see whether the queues that were missing still are."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sanic_ws.core.batch import bound_target, close_target, user_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from sanic_ws.core.identity import User
     from sanic_ws.core.push import Item
@@ -28,6 +28,34 @@ class UserConnection(NamedTuple):
     conn: str
     owner: Owner
     from_type: str | None
+
+
+class Found(NamedTuple):
+    """Hold what a look-up found.
+
+    Attributes:
+        owners: one for each connection, or None.
+        users: the connections of each user.
+        whole: False while nodes assert anew what the registry has lost: what is missing may exist.
+    """
+
+    owners: Sequence[Owner | None]
+    users: Sequence[list[UserConnection]]
+    whole: bool = True
+
+
+class Listing(NamedTuple):
+    """Hold which nodes the registry knows.
+
+    Attributes:
+        live: those whose lease runs.
+        lapsed: those whose lease has run out and who have not left; they may be there all the same.
+        whole: False while nodes list themselves anew after the list was lost.
+    """
+
+    live: Collection[str]
+    lapsed: Collection[str] = ()
+    whole: bool = True
 
 
 class Gate:
@@ -86,6 +114,10 @@ class LookUp:
     nodes: bool
     gates: list[Gate]
     items: list[Item]
+
+    def nothing(self) -> Found:
+        """Return what is found where the registry is out of reach."""
+        return Found([None] * len(self.conns), [[]] * len(self.users))
 
 
 @dataclass(slots=True)

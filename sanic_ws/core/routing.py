@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from sanic_ws.core.batch import Reply
-    from sanic_ws.core.flights import Gate, Owner, UserConnection
+    from sanic_ws.core.flights import Found, Gate, Listing, Owner, UserConnection
     from sanic_ws.core.hub import Hub
     from sanic_ws.core.identity import Everyone
 
@@ -135,17 +135,18 @@ class Router:
     def looked_up(
         self,
         look_up: LookUp,
-        owners: Sequence[Owner | None] | None,
-        users: Sequence[list[UserConnection]] | None,
-        nodes: Iterable[str] | None,
+        found: Found | None,
+        listing: Listing | None,
         now: float,
     ) -> None:
-        """Take in what the registry says; all `None` if it is out of reach."""
-        if nodes is not None:
-            self._members.learn(nodes)
-        blind = owners is None or users is None
-        next_owner = iter([None] * len(look_up.conns) if owners is None else owners).__next__
-        next_user = iter([[]] * len(look_up.users) if users is None else users).__next__
+        """Take in what the registry says; None where it is out of reach."""
+        if listing is not None:
+            self._members.learn(listing)
+        owners, users, whole = found or look_up.nothing()
+        if not whole:
+            # A list that lacks one of the user's devices would leave it out without a word.
+            users = [[]] * len(users)
+        next_owner, next_user = iter(owners).__next__, iter(users).__next__
         with self._corked():
             for gate in look_up.gates:
                 if gate.is_user:
@@ -153,11 +154,11 @@ class Router:
                 else:
                     self._resume(gate, next_owner(), now)
             for item in look_up.items:
-                item.blind = blind
+                item.blind = found is None
                 if item.user is not None:
                     self._place_user(item, next_user(), now)
                 elif item.target is EVERYONE:
-                    self._place_everyone(item, complete=nodes is not None, now=now)
+                    self._place_everyone(item, certain=listing is not None, now=now)
                 else:
                     self._place(item, next_owner(), now)
 
@@ -171,9 +172,9 @@ class Router:
         self._actions.clear()
         return actions
 
-    def expect(self, seek: Seek, nodes: Iterable[str] | None) -> None:
-        """Take in which nodes are live, before a fallback is sent; None if the registry is out of reach."""
-        self._fallback.expect(seek, nodes)
+    def expect(self, seek: Seek, listing: Listing | None) -> None:
+        """Take in which nodes there are, before a fallback is sent; None if the registry is out of reach."""
+        self._fallback.expect(seek, listing)
 
     def broadcast(self, seek: Seek) -> None:
         """Take in that a fallback was sent."""
@@ -250,7 +251,7 @@ class Router:
         while self._ledger.open_items:
             look_up = look_up or self.take_look_up()
             if look_up is not None:
-                self.looked_up(look_up, None, None, None, now)
+                self.looked_up(look_up, None, None, now)
                 look_up = None
             self.expire(now)
         self._gates.clear()
@@ -348,14 +349,14 @@ class Router:
             self._ledger.let_wild(item)
             self._fallback.add(item, now)
 
-    def _place_everyone(self, item: Item, *, complete: bool, now: float) -> None:
+    def _place_everyone(self, item: Item, *, certain: bool, now: float) -> None:
         push = item.push
         here = set() if self._hub is None or self._node_id is None else {self._node_id}
         nodes = self._members.known | here
         if not nodes or self._ledger.is_late(item, now):
             self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
             return
-        if not complete:
+        if not certain or not self._members.complete:
             push.count(Outcome.UNKNOWN, 1)
         for node in nodes:
             if node == self._node_id and self._hub is not None:

@@ -142,15 +142,15 @@ class Dispatcher:
     # Doing it
 
     async def _look_up(self, look_up: LookUp) -> None:
-        owners = users = nodes = None
+        found = listing = None
         try:
-            owners, users = await self._directory.look_up(look_up.conns, look_up.users)
+            found = await self._directory.look_up(look_up.conns, look_up.users)
             if look_up.nodes:
-                nodes = await self._directory.live_nodes()
+                listing = await self._directory.listing()
         except RegistryUnavailable as exc:
             log.debug("look-up failed: %s", exc)
         self._under_way = None
-        self._router.looked_up(look_up, owners, users, nodes, monotonic())
+        self._router.looked_up(look_up, found, listing, monotonic())
         self._advance()
 
     async def _carry_out(self, action: Action) -> None:
@@ -183,13 +183,13 @@ class Dispatcher:
 
     async def _seek(self, flight: Seek) -> None:
         try:
-            nodes = await self._directory.live_nodes()
+            listing = await self._directory.listing()
         except RegistryUnavailable as exc:
-            log.debug("live nodes not known: %s", exc)
-            nodes = None
+            log.debug("nodes not known: %s", exc)
+            listing = None
         if self._is_over(flight):
             return
-        self._router.expect(flight, nodes)
+        self._router.expect(flight, listing)
         body, ttl_ms = self._encode(flight)
         try:
             await self._broker.broadcast(body, ttl_ms)

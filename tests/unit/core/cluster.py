@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.batch import Batch, Reply, close_target
-from sanic_ws.core.flights import Flight, Forget, Owner, UserConnection
+from sanic_ws.core.flights import Flight, Forget, Found, Listing, Owner, UserConnection
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt
@@ -105,6 +105,10 @@ class Cluster:
         self.owners: dict[str, Owner] = {}
         self.users: dict[str, dict[str, tuple[Owner, str | None]]] = {}
         self.listed = set(NODES)
+        self.lapsed: set[str] = set()
+        self.forgotten: set[str] = set()
+        self.mending = False
+        self.asserting = 0
         self.registry_away = False
         self.broker_away = False
         self.sockets: list[FakeSocket] = []
@@ -177,23 +181,26 @@ class Cluster:
                     self.later.append(lambda forget=action: self._forget(forget))
 
     def _read_registry(self, look_up: Any) -> None:
-        answer: tuple[Any, Any, Any] = (None, None, None)
+        answer: tuple[Found | None, Listing | None] = (None, None)
         if not self.registry_away:
             owners = [self.owners.get(conn) for conn in look_up.conns]
             users = [
                 [UserConnection(conn, *entry) for conn, entry in self.users.get(key, {}).items()]
                 for key in look_up.users
             ]
-            answer = owners, users, sorted(self.listed) if look_up.nodes else None
+            answer = Found(owners, users, not self.mending), self._listing() if look_up.nodes else None
         self.later.append(lambda: self._looked_up(look_up, answer))
 
-    def _looked_up(self, look_up: Any, answer: tuple[Any, Any, Any]) -> None:
+    def _listing(self) -> Listing:
+        return Listing(sorted(self.listed), sorted(self.lapsed), not self.mending)
+
+    def _looked_up(self, look_up: Any, answer: tuple[Found | None, Listing | None]) -> None:
         self.look_up = None
         self.router.looked_up(look_up, *answer, self.now)
 
     def _read_live_nodes(self, seek: Seek) -> None:
-        listed = None if self.registry_away else set(self.listed)
-        self.later.append(lambda: self._seek(seek, listed))
+        listing = None if self.registry_away else self._listing()
+        self.later.append(lambda: self._seek(seek, listing))
 
     def _fly(self, flight: Flight) -> None:
         if not flight.trim():
@@ -207,11 +214,11 @@ class Cluster:
         else:
             node.queue.append(self._batch(flight))
 
-    def _seek(self, seek: Seek, listed: set[str] | None) -> None:
+    def _seek(self, seek: Seek, listing: Listing | None) -> None:
         if not seek.trim():
             self.router.failed(seek, Outcome.UNAVAILABLE, self.now)
             return
-        self.router.expect(seek, listed)
+        self.router.expect(seek, listing)
         hearing = [node for node in self.nodes.values() if node.hears]
         if self.broker_away:
             self.later.append(lambda: self.router.failed(seek, Outcome.UNAVAILABLE, self.now))
@@ -279,7 +286,9 @@ class Cluster:
         """Take everything away from the registry, as FLUSHALL does; it does not know a node any more."""
         self.owners.clear()
         self.users.clear()
+        self.forgotten = {node.id for node in self.nodes.values() if node.alive and not node.withdrawn}
         self.listed.clear()
+        self.lapsed.clear()
         self.seen["registry emptied"] += 1
 
     def end_leases(self) -> None:
@@ -288,17 +297,37 @@ class Cluster:
             return
         for node in self.nodes.values():
             self.seen["lease ended while paused"] += node.paused and node.id in self.listed
-        self.listed &= {node.id for node in self.nodes.values() if node.alive and not node.paused}
+        renewed = {node.id for node in self.nodes.values() if node.alive and not node.paused}
+        self.lapsed |= self.listed - renewed
+        self.listed &= renewed
 
     def heartbeat(self, node: FakeNode) -> None:
         """Renew a node's lease; one that the registry had forgotten asserts all that it holds."""
         if self.registry_away or not node.alive or node.paused or node.withdrawn:
             return
-        if node.id not in self.listed:
-            self.listed.add(node.id)
-            for socket in node.hub:
-                self.seen["asserted again"] += 1
-                self.later.append(lambda socket=socket: self._claim(socket))
+        if node.id in self.listed:
+            return
+        self.listed.add(node.id)
+        self.lapsed.discard(node.id)
+        if node.id in self.forgotten:
+            self.mending = True
+        for socket in node.hub:
+            self.seen["asserted again"] += 1
+            self.asserting += 1
+            self.later.append(lambda socket=socket: self._assert(socket))
+        self._mend()
+
+    def _assert(self, socket: FakeSocket) -> None:
+        self._claim(socket)
+        self.asserting -= 1
+        self._mend()
+
+    def _mend(self) -> None:
+        """End the mending when every node that is there has told all that it holds."""
+        self.forgotten -= self.listed
+        there = {node.id for node in self.nodes.values() if node.alive and not node.withdrawn}
+        if not self.forgotten & there and not self.asserting:
+            self.mending = False
 
     # Clients
 
@@ -398,6 +427,7 @@ class Cluster:
         elif not node.withdrawn:
             if not self.registry_away:
                 self.listed.discard(node.id)
+                self.lapsed.discard(node.id)
             node.withdrawn = True
         elif node.hears:
             # What is in the queue is read all the same.

@@ -85,10 +85,10 @@ class Fallback:
 
     def expect(self, seek: Seek, listing: Listing | None) -> None:
         """Take in which nodes there are, before a batch is sent; None if the registry is out of reach."""
-        if listing is None:
-            return
         members = self._members
-        members.learn(listing)
+        if listing is not None:
+            members.learn(listing)
+        seek.certain = listing is not None
         seek.listed = members.listed
         seek.suspects = members.suspects
         if members.complete:
@@ -110,7 +110,7 @@ class Fallback:
 
     def nobody_heard(self, seek: Seek, now: float) -> None:
         """Take in that a batch came back: no node's queue is there, nothing was sent."""
-        if seek.expect is None:
+        if seek.expect is None or not seek.certain:
             self.failed(seek, Outcome.UNAVAILABLE, now)
         elif seek.id in self._seeks:
             seek.gone |= seek.expect
@@ -187,12 +187,13 @@ class Fallback:
         """Settle a connection's item as what all nodes together say of it."""
         said = seek.said.get(number)
         missing = _missing(item, seek)
-        if missing is not None:
+        not_yet = said is not None and said.answer is Answer.NOT_YET
+        if not_yet and (missing is None or not (seek.certain or seek.vanished)):
+            self._gates.refuse(item, None)
+        elif missing is not None:
             self._ledger.give_up(item, missing, now)
         elif said is None:
             self._conclude_nowhere(item, now)
-        elif said.answer is Answer.NOT_YET:
-            self._gates.refuse(item, None)
         else:
             item.node = said.node
             self._ledger.settle(item, ANSWERED[said.answer], Route.FALLBACK, now)
@@ -228,7 +229,7 @@ class Fallback:
 
 def _missing(item: Item, seek: Seek) -> Outcome | None:
     """Return what keeps a fallback from telling all, if a node that matters did not answer."""
-    if seek.vanished:
+    if seek.vanished or not seek.certain:
         return Outcome.UNKNOWN
     refused = None if item.gate is None else item.gate.refused
     unreachable = seek.gone & seek.listed

@@ -162,6 +162,10 @@ class Router:
                 else:
                     self._place(item, next_owner(), now)
 
+    def learn(self, listing: Listing) -> None:
+        """Take in which nodes there are, though nobody asks for it now."""
+        self._members.learn(listing)
+
     # Batches
 
     def take_actions(self) -> list[Action]:

@@ -35,6 +35,7 @@ class Seek(Flight):
 
     Attributes:
         started: when it was made.
+        certain: whether the registry could be asked which nodes there are; otherwise there may be others.
         expect: the nodes that were ever listed and are not known to have left; None while, or if, none is
             known.
         listed: those of them that the registry lists now.
@@ -48,6 +49,7 @@ class Seek(Flight):
     """
 
     started: float = 0.0
+    certain: bool = True
     expect: set[str] | None = None
     listed: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)

@@ -65,6 +65,7 @@ class RabbitBroker:
         self._node: str | None = None
         self._heard = False
         self._open_answers = 0
+        self._closed = False
 
     @property
     def connected(self) -> bool:
@@ -202,6 +203,9 @@ class RabbitBroker:
     async def close(self) -> None:
         """Close the queues and the connections."""
         keeper, self._keeper = self._keeper, None
+        # A library may swallow the cancellation.
+        self._closed = True
+        self._lost.set()
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper], timeout=2 * CLOSE_TIMEOUT_S + 1)
@@ -213,8 +217,12 @@ class RabbitBroker:
         try:
             while True:
                 await self._connect_until_it_works()
+                if self._closed:
+                    return
                 log.info("RabbitMQ connected")
                 await self._watch()
+                if self._closed:
+                    return
                 log.warning("RabbitMQ connection lost")
                 await self._disconnect()
                 # Not all nodes and publishers at the same moment.
@@ -231,6 +239,8 @@ class RabbitBroker:
             ),
         )
         async for attempt in retrying:
+            if self._closed:
+                return
             with attempt:
                 url = self._urls[self._tries % len(self._urls)]
                 self._tries += 1

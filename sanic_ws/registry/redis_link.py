@@ -197,7 +197,12 @@ async def _send(connection: Connection, commands: Sequence[Command], script: Scr
     load = script is not None and script.digest not in connection.scripts
     if script is not None and load:
         commands = [("SCRIPT", "LOAD", script.text), *commands]
-    await connection.send_packed_command([b"".join(map(hiredis.pack_command, commands))])
+    packed = b"".join(map(hiredis.pack_command, commands))
+    try:
+        await connection.send_packed_command([packed])
+    except RuntimeError as exc:
+        # What uvloop raises where the socket was closed a moment ago.
+        raise Broken(_text(exc)) from exc
     answers = [await _answer(connection) for _ in commands]
     if script is not None and load:
         loaded = answers.pop(0)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sanic_ws.broker import Broker
-    from sanic_ws.core.flights import LookUp
+    from sanic_ws.core.flights import Listing, LookUp
     from sanic_ws.core.hub import Hub
     from sanic_ws.core.push import Push
     from sanic_ws.core.routing import Action
@@ -167,11 +167,15 @@ class Dispatcher:
 
     async def _list_nodes(self) -> None:
         try:
-            self._router.learn(await self._directory.listing())
+            self.learn(await self._directory.listing())
         except RegistryUnavailable as exc:
             log.debug("nodes not known: %s", exc)
         self._listing = False
         self._listed_at = monotonic()
+
+    def learn(self, listing: Listing) -> None:
+        """Take in which nodes there are."""
+        self._router.learn(listing)
 
     async def _carry_out(self, action: Action) -> None:
         match action:

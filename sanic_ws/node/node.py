@@ -174,6 +174,7 @@ class Node:
             try:
                 whole = await self.registry.heartbeat(self.info, self.settings.lease_s)
                 self._lease_ends = began + self.settings.lease_s
+                self.dispatcher.learn(await self.registry.listing())
                 owed = owed or not whole
                 if owed:
                     owed = not await self.membership.assert_all()

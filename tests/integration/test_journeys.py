@@ -354,8 +354,17 @@ class TestBreakdowns:
             return len(await node_ids(own.nodes[0])) == 2
 
         await eventually(whole, "the registry to be whole again")
-        assert only(await push(own.nodes[1], {"user": user}))["route"] == "direct"
-        assert [m["type"] for m in await bound.rest()] == ["hello"]
+        pushes = 0
+
+        async def is_direct():
+            nonlocal pushes
+            pushes += 1
+            delivery = only(await push(own.nodes[1], {"user": user}))
+            assert delivery["outcome"] == "delivered"
+            return delivery["route"] == "direct"
+
+        await eventually(is_direct, "the end of the mending")
+        assert [m["type"] for m in await bound.rest()] == ["hello"] * pushes
         for client in clients[1:]:
             assert await client.is_alive()
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sanic_ws.core.api_keys import ApiKey, parse_api_keys
+from sanic_ws.core.redis_url import REDIS_SCHEMES, parse_redis_url
 from sanic_ws.errors import InvalidField
 
 __all__ = ["ApiKey", "Settings", "parse_api_keys", "read_settings"]
@@ -52,7 +53,10 @@ class Settings(BaseSettings):
     node_name: Name = Field(
         default_factory=_host_name, description="first part of the node's id; the host's name"
     )
-    redis_url: str = Field("", description="redis:// or rediss://; memory:// for one process")
+    redis_url: str = Field(
+        "",
+        description="redis://, rediss://, redis+sentinel:// or redis+cluster://; memory:// for one process",
+    )
     amqp_url: str = Field("", description="amqp:// or amqps://, several by commas; memory:// for one process")
     prefix: Name = Field("sanic_ws", description="of every key, exchange and queue")
     api_keys: str = Field(
@@ -163,7 +167,7 @@ def _check(settings: Settings) -> None:
 
 
 _SCHEMES = {
-    "redis_url": ("redis", "rediss", "memory"),
+    "redis_url": (*REDIS_SCHEMES, "memory"),
     "amqp_url": ("amqp", "amqps", "memory"),
 }
 
@@ -171,14 +175,19 @@ _SCHEMES = {
 def _check_url(variable: str, url: str, schemes: tuple[str, ...]) -> None:
     if not url:
         raise InvalidField(variable, "is required")
+    scheme = url.partition("://")[0]
     try:
-        parts = urlsplit(url)
-        fine = parts.scheme in schemes and parts.port != 0
+        fine = scheme in schemes and (scheme in REDIS_SCHEMES or urlsplit(url).port != 0)
     except ValueError:
         fine = False
     if not fine:
         allowed = ", ".join(f"{scheme}://" for scheme in schemes)
         raise InvalidField(variable, f"must be a URL that begins with one of {allowed}")
+    if scheme in REDIS_SCHEMES:
+        try:
+            parse_redis_url(url)
+        except InvalidField as exc:
+            raise InvalidField(variable, exc.reason) from None
 
 
 def _read_pem(text: str) -> str:

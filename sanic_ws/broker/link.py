@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import aio_pika
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from aiormq import spec
 
 if TYPE_CHECKING:
@@ -199,9 +199,20 @@ class Link:
         names, channel = self.names, self.consuming
         await channel.exchange_declare(names.direct, exchange_type="direct", durable=True)
         await channel.exchange_declare(names.fanout, exchange_type="fanout", durable=True)
+        await self._declare_dead()
+
+    async def _declare_dead(self) -> None:
+        """Declare the queue that lasts, on a channel of its own: in a cluster its home may be away."""
+        opened = await self.connections[-1].channel(publisher_confirms=False)
+        channel = cast("Channel", await opened.get_underlay_channel())
         bounds: dict[str, Any] = {"x-max-length": DEAD_MESSAGES, "x-overflow": "drop-head"}
-        await channel.queue_declare(names.dead, durable=True, arguments=bounds)
-        await channel.queue_bind(names.dead, names.direct, routing_key=names.dead)
+        try:
+            await channel.queue_declare(self.names.dead, durable=True, arguments=bounds)
+            await channel.queue_bind(self.names.dead, self.names.direct, routing_key=self.names.dead)
+        except ChannelNotFoundEntity as exc:
+            log.warning("nothing can be set aside for now: %s", reason(exc))
+        else:
+            await opened.close()
 
     async def _consume_replies(self, take: Take) -> None:
         name = self.names.reply_queue

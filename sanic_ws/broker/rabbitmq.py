@@ -26,7 +26,7 @@ from sanic_ws.broker.link import (
     reason,
     transient,
 )
-from sanic_ws.errors import BrokerLost, BrokerUnavailable, QueueFull, Unroutable
+from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable, QueueFull, Unroutable
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 BEAT_S = 2.0
 DEAF_BEATS = 2
 ANSWER_TIMEOUT_S = 5.0
+REFUSAL_TIMEOUT_S = 1.0
 OPEN_ANSWERS = 1000
 RECONNECT_JITTER_S = 0.2
 
@@ -64,6 +65,7 @@ class RabbitBroker:
         self._node: str | None = None
         self._heard = False
         self._open_answers = 0
+        self._closed = False
 
     @property
     def connected(self) -> bool:
@@ -120,9 +122,31 @@ class RabbitBroker:
         except PublishError as exc:
             raise Unroutable(key) from exc
         except DeliveryError as exc:
-            raise QueueFull(key) from exc
+            raise await self._refusal(link, key) from exc
         except GONE as exc:
             raise BrokerLost(f"RabbitMQ: {reason(exc)}") from exc
+
+    async def _refusal(self, link: Link, node: str) -> BrokerError:
+        """Tell a full queue from one whose server has just died: that one may have handed the batch over."""
+        if not node:
+            return QueueFull("one of all")
+        try:
+            async with asyncio.timeout(REFUSAL_TIMEOUT_S):
+                await link.publishing.basic_publish(
+                    b"",
+                    exchange=link.names.direct,
+                    routing_key=node,
+                    properties=transient(expiration="1000"),
+                    mandatory=True,
+                    wait=False,
+                )
+        except PublishError:
+            return BrokerLost("RabbitMQ: the queue was lost with its server")
+        except DeliveryError:
+            return QueueFull(node)
+        except GONE as exc:
+            return BrokerLost(f"RabbitMQ: {reason(exc)}")
+        return QueueFull(node)
 
     async def answer(self, address: str, body: bytes) -> None:
         """Send a reply. It is lost silently if nobody waits for it any more, or nothing can be sent."""
@@ -179,6 +203,9 @@ class RabbitBroker:
     async def close(self) -> None:
         """Close the queues and the connections."""
         keeper, self._keeper = self._keeper, None
+        # A library may swallow the cancellation.
+        self._closed = True
+        self._lost.set()
         if keeper is not None:
             keeper.cancel()
             await asyncio.wait([keeper], timeout=2 * CLOSE_TIMEOUT_S + 1)
@@ -190,8 +217,12 @@ class RabbitBroker:
         try:
             while True:
                 await self._connect_until_it_works()
+                if self._closed:
+                    return
                 log.info("RabbitMQ connected")
                 await self._watch()
+                if self._closed:
+                    return
                 log.warning("RabbitMQ connection lost")
                 await self._disconnect()
                 # Not all nodes and publishers at the same moment.
@@ -208,6 +239,8 @@ class RabbitBroker:
             ),
         )
         async for attempt in retrying:
+            if self._closed:
+                return
             with attempt:
                 url = self._urls[self._tries % len(self._urls)]
                 self._tries += 1

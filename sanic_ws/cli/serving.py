@@ -108,7 +108,7 @@ async def _connections_work(settings: Settings) -> bool:
     broker = make_broker(settings.amqp_url, settings.prefix)
     well = True
     try:
-        out.print(f"registry  ok, {len(await registry.live_nodes())} live nodes")
+        out.print(f"registry  ok, {len((await registry.listing()).live)} live nodes")
     except RegistryUnavailable as exc:
         well = False
         out.print(f"registry  FAILED: {exc}", markup=False)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sanic_ws.core.batch import bound_target, close_target, user_target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
     from sanic_ws.core.identity import User
     from sanic_ws.core.push import Item
 
@@ -26,6 +28,34 @@ class UserConnection(NamedTuple):
     conn: str
     owner: Owner
     from_type: str | None
+
+
+class Found(NamedTuple):
+    """Hold what a look-up found.
+
+    Attributes:
+        owners: one for each connection, or None.
+        users: the connections of each user.
+        whole: False while nodes assert anew what the registry has lost: what is missing may exist.
+    """
+
+    owners: Sequence[Owner | None]
+    users: Sequence[list[UserConnection]]
+    whole: bool = True
+
+
+class Listing(NamedTuple):
+    """Hold which nodes the registry knows.
+
+    Attributes:
+        live: those whose lease runs.
+        lapsed: those whose lease has run out and who have not left; they may be there all the same.
+        whole: False while nodes list themselves anew after the list was lost.
+    """
+
+    live: Collection[str]
+    lapsed: Collection[str] = ()
+    whole: bool = True
 
 
 class Gate:
@@ -85,6 +115,10 @@ class LookUp:
     gates: list[Gate]
     items: list[Item]
 
+    def nothing(self) -> Found:
+        """Return what is found where the registry is out of reach."""
+        return Found([None] * len(self.conns), [[]] * len(self.users))
+
 
 @dataclass(slots=True)
 class Flight:
@@ -103,6 +137,12 @@ class Flight:
     items: list[Item]
     deadline: float
     sent: bool = False
+
+    def is_over(self) -> bool:
+        """Say whether nothing is left of it; otherwise wait for the first deadline of what is left."""
+        left = [item for item in self.items if not item.settled]
+        self.deadline = first_deadline(left)
+        return not left
 
     def trim(self) -> bool:
         """Leave out what is settled already; say `False` if nothing is left. Only before it is sent."""
@@ -152,6 +192,11 @@ class Lane:
         self.pending = self.pending[len(items) :]
         return items
 
+    def expire(self, ended: Callable[[Item], bool]) -> None:
+        """Let go of what has ended."""
+        self.pending = [item for item in self.pending if not ended(item)]
+        self.deadline = first_deadline(self.pending)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -174,6 +219,11 @@ class Limits:
     seek_items: int = 20_000
     seek_items_per_s: int = 50_000
     probe_after_s: float = 0.1
+
+
+def first_deadline(items: Iterable[Item]) -> float:
+    """Return the first of the items' deadlines."""
+    return min((item.push.deadline for item in items), default=inf)
 
 
 def wire_target(item: Item) -> str:

@@ -79,6 +79,15 @@ class Push:
         else:
             self._deliveries.append(Delivery(conn, node, route, outcome, (now - self.started) * 1000))
 
+    def met_before(self, conn: str) -> bool:
+        """Say whether another of its targets was this connection too, and remember this one."""
+        if self.seen is None:
+            return False
+        if conn in self.seen:
+            return True
+        self.seen.add(conn)
+        return False
+
     def count_only(self) -> None:
         """Keep counts in place of deliveries: the push is for everyone."""
         self.counts = Counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from sanic_ws.core.flights import Flight
+from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.outcomes import Answer
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Seek(Flight):
 
     Attributes:
         started: when it was made.
+        certain: whether the registry could be asked which nodes there are; otherwise there may be others.
         expect: the nodes that were ever listed and are not known to have left; None while, or if, none is
             known.
         listed: those of them that the registry lists now.
@@ -48,6 +49,7 @@ class Seek(Flight):
     """
 
     started: float = 0.0
+    certain: bool = True
     expect: set[str] | None = None
     listed: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)
@@ -88,6 +90,10 @@ class Probe(NamedTuple):
 
     node: str
     seek: Seek
+
+
+Action = Flight | Probe | Forget
+"""What the router wants to be done."""
 
 
 def _keep_best(said: dict[K, Said], key: K, new: Said) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from sanic_ws.registry import Directory
 
 TICK_S = 0.05
+LISTING_S = 5.0
+"""How old the list of nodes may be while pushes are under way."""
 CLOSE_TIMEOUT_S = 1.0
 
 log = logging.getLogger("sanic_ws.dispatch")
@@ -65,6 +68,8 @@ class Dispatcher:
         self._under_way: LookUp | None = None
         self._scheduled = False
         self._ticking = False
+        self._listing = False
+        self._listed_at = -inf
         self.closed = False
 
     @property
@@ -128,6 +133,13 @@ class Dispatcher:
         if not self._ticking and self._router.open_items:
             self._ticking = True
             self._loop.call_later(TICK_S, self._tick)
+            self._keep_list_fresh()
+
+    def _keep_list_fresh(self) -> None:
+        """Read which nodes there are before it is needed: when it is, the registry may be away."""
+        if not self._listing and monotonic() - self._listed_at > LISTING_S:
+            self._listing = True
+            self._start(self._list_nodes())
 
     def _tick(self) -> None:
         self._ticking = False
@@ -142,16 +154,24 @@ class Dispatcher:
     # Doing it
 
     async def _look_up(self, look_up: LookUp) -> None:
-        owners = users = nodes = None
+        found = listing = None
         try:
-            owners, users = await self._directory.look_up(look_up.conns, look_up.users)
+            found = await self._directory.look_up(look_up.conns, look_up.users)
             if look_up.nodes:
-                nodes = await self._directory.live_nodes()
+                listing = await self._directory.listing()
         except RegistryUnavailable as exc:
             log.debug("look-up failed: %s", exc)
         self._under_way = None
-        self._router.looked_up(look_up, owners, users, nodes, monotonic())
+        self._router.looked_up(look_up, found, listing, monotonic())
         self._advance()
+
+    async def _list_nodes(self) -> None:
+        try:
+            self._router.learn(await self._directory.listing())
+        except RegistryUnavailable as exc:
+            log.debug("nodes not known: %s", exc)
+        self._listing = False
+        self._listed_at = monotonic()
 
     async def _carry_out(self, action: Action) -> None:
         match action:
@@ -183,13 +203,13 @@ class Dispatcher:
 
     async def _seek(self, flight: Seek) -> None:
         try:
-            nodes = await self._directory.live_nodes()
+            listing = await self._directory.listing()
         except RegistryUnavailable as exc:
-            log.debug("live nodes not known: %s", exc)
-            nodes = None
+            log.debug("nodes not known: %s", exc)
+            listing = None
         if self._is_over(flight):
             return
-        self._router.expect(flight, nodes)
+        self._router.expect(flight, listing)
         body, ttl_ms = self._encode(flight)
         try:
             await self._broker.broadcast(body, ttl_ms)

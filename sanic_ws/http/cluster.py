@@ -31,7 +31,7 @@ async def get_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
     node = _node(request)
     check_target(request, Conn(conn), "conn")
     (info,) = await node.registry.describe([conn])
-    live = set(await node.registry.live_nodes())
+    live = (await node.registry.listing()).live
     if info is None or info.owner is None or info.owner.node not in live:
         raise NotFound("no node has this connection")
     return answer(_connection(conn, info))
@@ -58,11 +58,11 @@ async def get_user(request: Request[Any, Any]) -> HTTPResponse:
     user = _read_user(request)
     check_target(request, user, "userId")
     node = _node(request)
-    _, (found,) = await node.registry.look_up([], [user.key])
+    _, (found,), _ = await node.registry.look_up([], [user.key])
     kind = user.from_type
     conns = [c.conn for c in found if kind is None or c.from_type == kind]
     infos = await node.registry.describe(conns) if conns else []
-    live = set(await node.registry.live_nodes())
+    live = (await node.registry.listing()).live
     connections = [
         _connection(conn, info)
         for conn, info in zip(conns, infos, strict=True)

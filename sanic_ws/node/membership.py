@@ -187,7 +187,7 @@ _TAKEN = "this id is bound to another user"
 
 
 def _is_taken(claimed: Claimed) -> bool:
-    return getattr(claimed, "taken", False)
+    return claimed.taken
 
 
 def _differ(one: User | None, other: User | None) -> bool:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.flights import Owner, UserConnection
+from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
 from sanic_ws.registry.port import (
     BINDING_S,
     GENERATION_EPOCH_S,
@@ -40,6 +40,7 @@ class _Store:
     conns: dict[str, _Entry] = field(default_factory=dict)
     users: dict[str, dict[str, tuple[Owner, str | None]]] = field(default_factory=dict)
     nodes: dict[str, tuple[float, NodeInfo]] = field(default_factory=dict)
+    whole_at: float = 0.0
 
 
 _stores: dict[tuple[str, str], _Store] = {}
@@ -55,21 +56,26 @@ class MemoryRegistry:
 
     def __init__(self, url: str, prefix: str) -> None:
         self._store = _stores.setdefault((url, prefix), _Store())
+        self._beats: dict[str, float] = {}
 
-    async def look_up(
-        self, conns: Sequence[str], users: Sequence[str]
-    ) -> tuple[list[Owner | None], list[list[UserConnection]]]:
+    async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
         """Return each connection's owner and the connections of each user key."""
         entries = (self._entry(conn) for conn in conns)
         owners = [None if entry is None else entry.owner for entry in entries]
         found = (self._store.users.get(user, {}) for user in users)
-        return owners, [
+        listed = [
             [UserConnection(conn, owner, kind) for conn, (owner, kind) in conns.items()] for conns in found
         ]
+        return Found(owners, listed, self._whole)
 
-    async def live_nodes(self) -> list[str]:
-        """Return the ids of the nodes whose lease runs."""
-        return [info.id for info in await self.nodes()]
+    async def listing(self) -> Listing:
+        """Return the ids of the nodes."""
+        live = [info.id for info in await self.nodes()]
+        return Listing(live, [node for node in self._store.nodes if node not in live], self._whole)
+
+    @property
+    def _whole(self) -> bool:
+        return self._store.whole_at <= time.monotonic()
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Register connections or assert them again: the newest session of an id wins."""
@@ -78,6 +84,15 @@ class MemoryRegistry:
     def _claim(self, claim: Claim) -> Claimed:
         had = self._entry(claim.conn) or _Entry(None, 0, None)
         same = had.owner == claim.owner
+        if claim.generation == 0 and not same and _is_taken(claim.user, had.user):
+            return Claimed(
+                accepted=False,
+                generation=had.generation,
+                before=had.owner,
+                user=had.user,
+                missing=False,
+                taken=True,
+            )
         user = claim.user or had.user
         if not same and 0 < claim.generation < had.generation and had.owner is not None:
             return Claimed(
@@ -130,13 +145,20 @@ class MemoryRegistry:
                 del self._store.users[user.key]
 
     async def heartbeat(self, info: NodeInfo, lease_s: float) -> bool:
-        """Renew the node's lease; return whether the registry had it."""
-        had = info.id in self._store.nodes
-        self._store.nodes[info.id] = (time.monotonic() + lease_s, info)
-        return had
+        """Renew the node's lease; return whether all that this node told is surely there still."""
+        now = time.monotonic()
+        expiry, _ = self._store.nodes.get(info.id, (None, None))
+        last = self._beats.get(info.id)
+        whole = expiry is not None and now <= expiry == last
+        if last is not None and last != expiry:
+            self._store.whole_at = now + lease_s
+        self._beats[info.id] = now + lease_s
+        self._store.nodes[info.id] = (now + lease_s, info)
+        return whole
 
     async def withdraw(self, node: str) -> None:
         """End the node's lease."""
+        self._beats.pop(node, None)
         self._store.nodes.pop(node, None)
 
     async def describe(self, conns: Sequence[str]) -> list[Info | None]:
@@ -160,3 +182,7 @@ class MemoryRegistry:
             del self._store.conns[conn]
             return None
         return entry
+
+
+def _is_taken(claimed: User | None, bound: User | None) -> bool:
+    return claimed is not None and bound is not None and claimed.key != bound.key

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sanic_ws.core.flights import Owner, UserConnection
+    from sanic_ws.core.flights import Found, Listing, Owner
     from sanic_ws.core.identity import User
 
 BINDING_S = 12 * 3600
@@ -49,12 +49,14 @@ class Claimed:
     """Answer a claim.
 
     Attributes:
-        accepted: False if a newer session has the id, which then is `before`.
+        accepted: False if a newer session has the id, which then is `before`, or if the id is `taken`.
         generation: the order of sessions of one id; the registry's clock at the session's
             start, in hundredths of a second since 2020.
         before: who had the id, if somebody else.
         user: who the id is bound to.
         missing: whether the registry had not known the claim, though it was not a new one.
+        taken: whether the claim was refused because it was a new session's and the id is bound to another
+            identity, which then is `user`. A session that has the id already may bind it to somebody else.
     """
 
     accepted: bool
@@ -62,6 +64,7 @@ class Claimed:
     before: Owner | None
     user: User | None
     missing: bool
+    taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +113,11 @@ class NodeInfo:
 class Directory(Protocol):
     """Look up owners; what a publisher needs."""
 
-    async def look_up(
-        self, conns: Sequence[str], users: Sequence[str]
-    ) -> tuple[list[Owner | None], list[list[UserConnection]]]:
+    async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
         """Return each connection's owner and the connections of each user key."""
 
-    async def live_nodes(self) -> list[str]:
-        """Return the ids of the nodes whose lease runs."""
+    async def listing(self) -> Listing:
+        """Return the ids of the nodes."""
 
     async def release(self, releases: Sequence[Release]) -> None:
         """Forget connections, by compare-and-delete on the session."""
@@ -132,7 +133,14 @@ class Registry(Directory, Protocol):
         """Register connections or assert them again: the newest session of an id wins."""
 
     async def heartbeat(self, info: NodeInfo, lease_s: float) -> bool:
-        """Renew the node's lease; return whether the registry had it. Its clock counts, not the node's."""
+        """Renew the node's lease, by the registry's clock; return whether it surely has all it was told.
+
+        False after the first beat, and whenever something that this node told may be gone: the lease is
+        not there, had run out (others may have taken its connections), or is not the one of the last beat
+        (what came after an older one is lost too); or the registry has been away in between. The node then
+        asserts all its connections again. Where the lease was lost the registry is not `whole` to those
+        who look up for as long as a lease runs: the other nodes have to notice it, too.
+        """
 
     async def withdraw(self, node: str) -> None:
         """End the node's lease."""

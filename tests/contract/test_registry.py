@@ -1,23 +1,21 @@
-"""What every registry promises: one suite for the one in memory and the one in Redis."""
+"""What every registry promises: one suite for the one in memory and for Redis in all its forms."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import redis.asyncio as aioredis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sanic_ws.core.flights import Owner, UserConnection
 from sanic_ws.core.identity import User
-from sanic_ws.errors import RegistryUnavailable
 from sanic_ws.registry import Claim, NodeInfo, Registry, Release
 from sanic_ws.registry.memory import MemoryRegistry
-from sanic_ws.registry.port import BINDING_S, USER_CONNECTIONS
+from sanic_ws.registry.port import USER_CONNECTIONS
 from sanic_ws.registry.redis import RedisRegistry
+from sanic_ws.registry.redis_clients import OneServer
+from sanic_ws.registry.redis_link import Link
 from tests.integration.peers import eventually, unique
-from tests.servers import RedisServer
 
 A, B, C = Owner("node-a", "1"), Owner("node-b", "1"), Owner("node-c", "7")
 ALICE, BOB = User(1, tenant_id=7, from_type="web"), User(2, from_type="app")
@@ -25,24 +23,33 @@ LONG_S = 60.0
 BOUND_S = 10.0
 """A guard against waiting for ever, not an expectation."""
 
-MakeRegistry = Callable[[], Registry]
+MakeRegistry = Callable[[str], Registry]
 
 
-@pytest.fixture(params=["memory", "redis"])
-def make_registry(request: pytest.FixtureRequest) -> Iterator[MakeRegistry]:
-    """Make registries that share nothing with each other."""
+@pytest.fixture(params=["memory", "redis", "redis_sentinel", "redis_cluster"])
+def make_registry(request: pytest.FixtureRequest) -> MakeRegistry:
+    """Make registries; those of one name share what they hold, and others nothing."""
     if request.param == "memory":
-        yield lambda: MemoryRegistry(f"memory://{unique()}", "t")
-    else:
-        url = request.getfixturevalue("redis").url
-        yield lambda: RedisRegistry(url, unique())
+        return lambda name: MemoryRegistry(f"memory://{name}", "t")
+    url = request.getfixturevalue(request.param).url
+    return lambda name: RedisRegistry(url, name)
 
 
 @pytest.fixture
 async def registry(make_registry: MakeRegistry) -> AsyncIterator[Registry]:
-    made = make_registry()
+    made = make_registry(unique())
     yield made
     await made.close()
+
+
+@pytest.fixture
+async def twins(make_registry: MakeRegistry) -> AsyncIterator[tuple[Registry, Registry]]:
+    """Two that share what they hold."""
+    name = unique()
+    one, other = make_registry(name), make_registry(name)
+    yield one, other
+    await one.close()
+    await other.close()
 
 
 async def empty(registry: Any) -> None:
@@ -52,8 +59,17 @@ async def empty(registry: Any) -> None:
         registry._store.users.clear()
         registry._store.nodes.clear()
     else:
-        keys = [key async for key in registry._redis.scan_iter(f"{registry._prefix}:*")]
-        await registry._redis.delete(*keys)
+        for link in masters(registry):
+            ((keys),) = await link.exchange([("KEYS", f"{registry._prefix}:*")], BOUND_S)
+            await link.exchange([("DEL", key) for key in keys] or [("PING",)], BOUND_S)
+
+
+def masters(registry: RedisRegistry) -> list[Link]:
+    """Return the links to the servers that a registry writes to."""
+    servers = registry._servers
+    if isinstance(servers, OneServer):
+        return [servers._link]
+    return [servers._link(address) for address in servers.masters]
 
 
 async def claim(registry: Registry, conn: str, owner: Owner, generation: int = 0, user: User | None = None):
@@ -71,12 +87,12 @@ async def clock_goes_on(registry: Registry, generation: int) -> None:
 
 
 async def owner_of(registry: Registry, conn: str) -> Owner | None:
-    (owner,), _ = await registry.look_up([conn], [])
+    (owner,), _, _ = await registry.look_up([conn], [])
     return owner
 
 
 async def connections_of(registry: Registry, user: User) -> list[UserConnection]:
-    _, (found,) = await registry.look_up([], [user.key])
+    _, (found,), _ = await registry.look_up([], [user.key])
     return found
 
 
@@ -260,21 +276,68 @@ class TestBindings:
         assert "c1" not in conns
 
 
+class TestTakenIds:
+    async def test_new_session_of_somebody_else_is_refused_and_nothing_changes(self, registry):
+        first = await claim(registry, "c", A, user=ALICE)
+        refused = await claim(registry, "c", B, user=BOB)
+        assert (refused.accepted, refused.taken, refused.before, refused.user) == (False, True, A, ALICE)
+        assert refused.generation == first.generation
+        assert await owner_of(registry, "c") == A
+        assert await connections_of(registry, BOB) == []
+        assert await connections_of(registry, ALICE) == [UserConnection("c", A, "web")]
+
+    async def test_binding_that_is_left_keeps_the_id_from_others(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        await registry.release([Release("c", A, ALICE)])
+        refused = await claim(registry, "c", B, user=BOB)
+        assert (refused.accepted, refused.taken, refused.before, refused.user) == (False, True, None, ALICE)
+        assert await owner_of(registry, "c") is None
+
+    async def test_new_session_of_the_same_user_on_another_kind_of_device_is_taken_in(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        claimed = await claim(registry, "c", B, user=User(1, tenant_id=7, from_type="app"))
+        assert (claimed.accepted, claimed.taken, claimed.before) == (True, False, A)
+        assert await connections_of(registry, ALICE) == [UserConnection("c", B, "app")]
+
+    async def test_user_of_another_tenant_is_somebody_else(self, registry):
+        await claim(registry, "c", A, user=User(1))
+        assert (await claim(registry, "c", B, user=User(1, tenant_id=7))).taken
+
+    async def test_id_that_is_bound_to_nobody_is_free(self, registry):
+        await claim(registry, "c", A)
+        claimed = await claim(registry, "c", B, user=BOB)
+        assert (claimed.accepted, claimed.taken) == (True, False)
+
+    async def test_session_that_has_the_id_may_bind_it_to_somebody_else(self, registry):
+        first = await claim(registry, "c", A, user=ALICE)
+        again = await claim(registry, "c", A, first.generation, BOB)
+        assert (again.accepted, again.taken, again.user) == (True, False, BOB)
+
+    async def test_session_whose_answer_was_lost_has_the_id_all_the_same(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        again = await claim(registry, "c", A, 0, BOB)
+        assert (again.accepted, again.taken, again.user) == (True, False, BOB)
+
+    async def test_nobody_can_claim_what_is_taken_in_the_same_call(self, registry):
+        _, second = await registry.claim([Claim("c", A, 0, ALICE), Claim("c", B, 0, BOB)])
+        assert second.taken
+
+
 class TestLookUp:
     async def test_owners_and_users_come_in_the_order_asked(self, registry):
         await registry.claim([Claim("c", A, 0, ALICE), Claim("d", B, 0, BOB), Claim("e", C)])
         conns, users = ["e", "nobody", "c", "e", "d"], [BOB.key, "nobody", ALICE.key, BOB.key]
-        owners, found = await registry.look_up(conns, users)
+        owners, found, _ = await registry.look_up(conns, users)
         assert owners == [C, None, A, C, B]
         bobs, alices = [UserConnection("d", B, "app")], [UserConnection("c", A, "web")]
         assert found == [bobs, [], alices, bobs]
 
     async def test_users_alone(self, registry):
         await claim(registry, "c", A, user=ALICE)
-        assert await registry.look_up([], [ALICE.key]) == ([], [[UserConnection("c", A, "web")]])
+        assert await registry.look_up([], [ALICE.key]) == ([], [[UserConnection("c", A, "web")]], True)
 
     async def test_nothing(self, registry):
-        assert await registry.look_up([], []) == ([], [])
+        assert await registry.look_up([], []) == ([], [], True)
 
     async def test_device_without_a_kind(self, registry):
         await claim(registry, "c", A, user=User(5))
@@ -297,7 +360,7 @@ class TestLeases:
     async def test_live_nodes_are_those_with_a_lease(self, registry):
         await registry.heartbeat(info("node-a"), LONG_S)
         await registry.heartbeat(info("node-b"), LONG_S)
-        assert sorted(await registry.live_nodes()) == ["node-a", "node-b"]
+        assert sorted((await registry.listing()).live) == ["node-a", "node-b"]
 
     async def test_nodes_are_described_as_they_last_said(self, registry):
         await registry.heartbeat(info("node-a"), LONG_S)
@@ -309,28 +372,108 @@ class TestLeases:
         await registry.heartbeat(info("node-a"), LONG_S)
         await registry.heartbeat(info("node-b"), LONG_S)
         await registry.withdraw("node-a")
-        assert await registry.live_nodes() == ["node-b"]
+        assert (await registry.listing()).live == ["node-b"]
         assert [node.id for node in await registry.nodes()] == ["node-b"]
         assert await registry.heartbeat(info("node-a"), LONG_S) is False
 
     async def test_withdrawing_a_stranger_changes_nothing(self, registry):
         await registry.withdraw("node-a")
-        assert await registry.live_nodes() == []
+        assert (await registry.listing()).live == []
 
     async def test_lease_that_is_not_renewed_ends(self, registry):
         await registry.heartbeat(info("silent"), 0.2)
         await registry.heartbeat(info("node-a"), LONG_S)
 
         async def ended():
-            return await registry.live_nodes() == ["node-a"]
+            return (await registry.listing()).live == ["node-a"]
 
         await eventually(ended, "the end of the lease")
         assert [node.id for node in await registry.nodes()] == ["node-a"]
+        assert (await registry.listing()).lapsed == ["silent"]
+        await registry.heartbeat(info("silent"), LONG_S)
+        assert (await registry.listing()).lapsed == []
 
-    async def test_emptied_registry_does_not_know_the_node(self, registry):
+    async def test_withdrawn_node_has_not_lapsed(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        await registry.withdraw("node-a")
+        assert (await registry.listing()).lapsed == []
+
+
+class TestMending:
+    """While nodes tell anew what was lost, those who look up know that something may be missing."""
+
+    async def test_begins_when_a_node_finds_itself_forgotten(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        assert await is_whole(registry) == (True, True)
+        await empty(registry)
+        assert await is_whole(registry) == (True, True)
+        await registry.heartbeat(info("node-a"), LONG_S)
+        assert await is_whole(registry) == (False, False)
+        await registry.heartbeat(info("node-a"), LONG_S)
+        assert await is_whole(registry) == (False, False)
+
+    async def test_ends_when_the_others_have_had_the_time_of_a_lease(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        await empty(registry)
+        await registry.heartbeat(info("node-a"), 0.3)
+
+        async def ended():
+            return await is_whole(registry) == (True, True)
+
+        await eventually(ended, "the end of the mending")
+
+    async def test_does_not_begin_with_a_new_node(self, registry):
+        await empty(registry)
+        await registry.heartbeat(info("node-new"), LONG_S)
+        assert await is_whole(registry) == (True, True)
+
+    async def test_does_not_begin_with_a_lease_that_had_run_out(self, registry):
+        await registry.heartbeat(info("node-a"), 0.2)
+
+        async def ended():
+            return (await registry.listing()).live == []
+
+        await eventually(ended, "the end of the lease")
+        await registry.heartbeat(info("node-a"), LONG_S)
+        assert await is_whole(registry) == (True, True)
+
+
+async def is_whole(registry: Registry) -> tuple[bool, bool]:
+    """Say what a look-up and the list of nodes say."""
+    return (await registry.look_up(["c"], [])).whole, (await registry.listing()).whole
+
+
+class TestWhetherItIsWhole:
+    async def test_emptied_registry_is_not(self, registry):
         await registry.heartbeat(info("node-a"), LONG_S)
         await empty(registry)
         assert await registry.heartbeat(info("node-a"), LONG_S) is False
+        assert await registry.heartbeat(info("node-a"), LONG_S) is True
+
+    async def test_registry_is_not_after_the_lease_had_run_out(self, registry):
+        await registry.heartbeat(info("node-a"), 0.2)
+
+        async def ended():
+            return (await registry.listing()).live == []
+
+        await eventually(ended, "the end of the lease")
+        assert await registry.heartbeat(info("node-a"), LONG_S) is False
+        assert await registry.heartbeat(info("node-a"), LONG_S) is True
+
+    async def test_registry_is_not_that_holds_another_beat_than_the_last(self, twins):
+        one, other = twins
+        await one.heartbeat(info("node-a"), LONG_S)
+        assert await one.heartbeat(info("node-a"), LONG_S) is True
+        await other.heartbeat(info("node-a"), LONG_S)
+        assert await one.heartbeat(info("node-a"), LONG_S) is False
+        assert await one.heartbeat(info("node-a"), LONG_S) is True
+
+    async def test_beats_of_other_nodes_do_not_matter(self, twins):
+        one, other = twins
+        await one.heartbeat(info("node-a"), LONG_S)
+        await other.heartbeat(info("node-b"), LONG_S)
+        assert await one.heartbeat(info("node-a"), LONG_S) is True
+        assert await other.heartbeat(info("node-b"), LONG_S) is True
 
 
 conns = st.text("abzAZ019._~:-", min_size=1, max_size=128)
@@ -347,7 +490,7 @@ class TestKeys:
     @given(st.dictionaries(conns, st.tuples(owners, st.none() | users), min_size=1, max_size=8))
     @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     async def test_no_id_and_no_user_is_taken_for_another(self, make_registry, held):
-        registry = make_registry()
+        registry = make_registry(unique())
         try:
             await registry.claim([Claim(conn, owner, 0, user) for conn, (owner, user) in held.items()])
             await check_all(registry, held)
@@ -381,111 +524,6 @@ async def check_all(registry: Registry, held: dict[str, tuple[Owner, User | None
         if user is not None:
             of_user.setdefault(user.key, []).append(UserConnection(conn, owner, user.from_type))
     found = await registry.look_up(list(held), list(of_user))
-    assert found == ([owner for owner, _ in held.values()], list(of_user.values()))
+    assert found == ([owner for owner, _ in held.values()], list(of_user.values()), True)
     described = await registry.describe(list(held))
     assert [known.user for known in described] == [user for _, user in held.values()]
-
-
-@pytest.fixture
-async def on_own_redis(own_redis: RedisServer) -> AsyncIterator[RedisRegistry]:
-    registry = RedisRegistry(own_redis.url, "t")
-    yield registry
-    await registry.close()
-
-
-@pytest.fixture
-async def on_redis(redis: RedisServer) -> AsyncIterator[RedisRegistry]:
-    registry = RedisRegistry(redis.url, unique())
-    yield registry
-    await registry.close()
-
-
-async def call_all(registry: Registry) -> list[BaseException | None]:
-    """Make every call once; return what each raised."""
-    calls = [
-        registry.look_up(["c"], [ALICE.key]),
-        registry.live_nodes(),
-        registry.nodes(),
-        registry.describe(["c"]),
-        registry.claim([Claim("c", A, 0, ALICE)]),
-        registry.release([Release("c", A, ALICE)]),
-        registry.heartbeat(info("node-a"), LONG_S),
-        registry.withdraw("node-a"),
-    ]
-    results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), BOUND_S)
-    return [result if isinstance(result, BaseException) else None for result in results]
-
-
-class TestRedisAlone:
-    async def test_survives_script_flush(self, on_redis, redis):
-        await claim(on_redis, "c", A, user=ALICE)
-        async with aioredis.Redis.from_url(redis.url) as client:
-            await client.script_flush()
-        assert (await claim(on_redis, "c", B)).before == A
-        await on_redis.release([Release("c", B, ALICE)])
-        assert await connections_of(on_redis, ALICE) == []
-
-    async def test_binding_is_kept_for_twelve_hours(self, on_redis):
-        await claim(on_redis, "c", A, user=ALICE)
-        await on_redis.release([Release("c", A, ALICE)])
-        assert BINDING_S == 12 * 3600
-        assert BINDING_S - 60 < await on_redis._redis.ttl(f"{on_redis._prefix}:conn:{{c}}") <= BINDING_S
-
-    async def test_every_key_expires(self, on_redis):
-        await registry_in_use(on_redis)
-        keys = [key async for key in on_redis._redis.scan_iter(f"{on_redis._prefix}:*")]
-        lasting = [key for key in keys if await on_redis._redis.ttl(key) == -1]
-        assert lasting == [f"{on_redis._prefix}:nodes".encode()]
-
-    async def test_two_prefixes_do_not_see_each_other(self, on_redis, redis):
-        other = RedisRegistry(redis.url, unique())
-        await claim(on_redis, "c", A, user=ALICE)
-        assert await owner_of(other, "c") is None
-        assert await connections_of(other, ALICE) == []
-        await other.close()
-
-    async def test_every_call_says_unavailable_when_the_server_is_gone(self, on_own_redis, own_redis):
-        await claim(on_own_redis, "c", A)
-        own_redis.kill()
-        assert {type(raised) for raised in await call_all(on_own_redis)} == {RegistryUnavailable}
-
-    async def test_works_again_when_the_server_is_back(self, on_own_redis, own_redis):
-        await claim(on_own_redis, "c", A)
-        own_redis.kill()
-        with pytest.raises(RegistryUnavailable):
-            await owner_of(on_own_redis, "c")
-        own_redis.start()
-        assert await claim(on_own_redis, "c", B)
-        assert await owner_of(on_own_redis, "c") == B
-
-    async def test_every_call_says_unavailable_soon_when_the_server_hangs(self, on_own_redis, own_redis):
-        await claim(on_own_redis, "c", A)
-        own_redis.pause()
-        try:
-            raised = await call_all(on_own_redis)
-        finally:
-            own_redis.resume()
-        assert {type(each) for each in raised} == {RegistryUnavailable}
-
-    async def test_late_answers_of_a_server_that_hung_are_not_taken_for_others(self, on_own_redis, own_redis):
-        await on_own_redis.claim([Claim(f"c{n}", Owner(f"node-{n}", "1")) for n in range(20)])
-        own_redis.pause()
-        try:
-            lost = [owner_of(on_own_redis, f"c{n}") for n in range(10)]
-            await asyncio.wait_for(asyncio.gather(*lost, return_exceptions=True), BOUND_S)
-        finally:
-            own_redis.resume()
-        for n in range(10, 20):
-            assert await owner_of(on_own_redis, f"c{n}") == Owner(f"node-{n}", "1")
-
-    async def test_nobody_at_the_address_is_unavailable_and_no_other_error(self):
-        registry = RedisRegistry("redis://127.0.0.1:1/0", "t")
-        with pytest.raises(RegistryUnavailable):
-            await owner_of(registry, "c")
-        await registry.close()
-
-
-async def registry_in_use(registry: Registry) -> None:
-    await registry.claim([Claim("c", A, 0, ALICE), Claim("d", A), Claim("e", B, 0, BOB)])
-    await registry.release([Release("e", B, BOB)])
-    await registry.heartbeat(info("node-a"), LONG_S)

@@ -9,7 +9,7 @@ import pytest
 
 from sanic_ws.core import json
 from sanic_ws.core.batch import Batch, Reply, decode_batch, decode_reply, encode_batch, encode_reply
-from sanic_ws.core.flights import Flight, Owner, UserConnection
+from sanic_ws.core.flights import Flight, Found, Owner, UserConnection
 from sanic_ws.core.frames import text_frame
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, User
@@ -82,7 +82,7 @@ def routed(targets, owners, users):
     def work():
         for target in targets:
             router.submit(Push("p", [target], FRAME, started=0, deadline=9, done=Push.receipt), 0)
-        router.looked_up(router.take_look_up(), owners, users, None, 0)
+        router.looked_up(router.take_look_up(), Found(owners, users), None, 0)
         for flight in router.take_actions():
             assert isinstance(flight, Flight)
             flight.targets()

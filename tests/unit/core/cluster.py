@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.batch import Batch, Reply, close_target
-from sanic_ws.core.flights import Flight, Forget, Owner, UserConnection
+from sanic_ws.core.flights import Flight, Forget, Found, Listing, Owner, UserConnection
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt
@@ -63,13 +63,20 @@ class FakeSocket:
 
 @dataclass
 class FakeNode:
-    """A node: its hub and its queue; `hears` says whether the queue is there."""
+    """A node: its hub and its queue; `hears` says whether the queue is there.
+
+    One that is paused does nothing, while others see it as before. One that leaves takes nobody in; it has
+    withdrawn when it has told the registry so.
+    """
 
     id: str
     hub: Hub = field(default_factory=Hub)
     queue: deque[Batch] = field(default_factory=deque)
     alive: bool = True
     hears: bool = True
+    paused: bool = False
+    leaving: bool = False
+    withdrawn: bool = False
 
 
 @dataclass
@@ -98,6 +105,10 @@ class Cluster:
         self.owners: dict[str, Owner] = {}
         self.users: dict[str, dict[str, tuple[Owner, str | None]]] = {}
         self.listed = set(NODES)
+        self.lapsed: set[str] = set()
+        self.forgotten: set[str] = set()
+        self.mending = False
+        self.asserting = 0
         self.registry_away = False
         self.broker_away = False
         self.sockets: list[FakeSocket] = []
@@ -106,6 +117,8 @@ class Cluster:
         self.replies: list[Reply] = []
         self.later: list[Callable[[], None]] = []
         self.look_up: Any = None
+        self.seen: Counter[str] = Counter()
+        """What has really happened, so that a test can tell that its schedules are about something."""
         self._sessions = count(1)
 
     # Publishing
@@ -168,23 +181,26 @@ class Cluster:
                     self.later.append(lambda forget=action: self._forget(forget))
 
     def _read_registry(self, look_up: Any) -> None:
-        answer: tuple[Any, Any, Any] = (None, None, None)
+        answer: tuple[Found | None, Listing | None] = (None, None)
         if not self.registry_away:
             owners = [self.owners.get(conn) for conn in look_up.conns]
             users = [
                 [UserConnection(conn, *entry) for conn, entry in self.users.get(key, {}).items()]
                 for key in look_up.users
             ]
-            answer = owners, users, sorted(self.listed) if look_up.nodes else None
+            answer = Found(owners, users, not self.mending), self._listing() if look_up.nodes else None
         self.later.append(lambda: self._looked_up(look_up, answer))
 
-    def _looked_up(self, look_up: Any, answer: tuple[Any, Any, Any]) -> None:
+    def _listing(self) -> Listing:
+        return Listing(sorted(self.listed), sorted(self.lapsed), not self.mending)
+
+    def _looked_up(self, look_up: Any, answer: tuple[Found | None, Listing | None]) -> None:
         self.look_up = None
         self.router.looked_up(look_up, *answer, self.now)
 
     def _read_live_nodes(self, seek: Seek) -> None:
-        listed = None if self.registry_away else set(self.listed)
-        self.later.append(lambda: self._seek(seek, listed))
+        listing = None if self.registry_away else self._listing()
+        self.later.append(lambda: self._seek(seek, listing))
 
     def _fly(self, flight: Flight) -> None:
         if not flight.trim():
@@ -198,11 +214,11 @@ class Cluster:
         else:
             node.queue.append(self._batch(flight))
 
-    def _seek(self, seek: Seek, listed: set[str] | None) -> None:
+    def _seek(self, seek: Seek, listing: Listing | None) -> None:
         if not seek.trim():
             self.router.failed(seek, Outcome.UNAVAILABLE, self.now)
             return
-        self.router.expect(seek, listed)
+        self.router.expect(seek, listing)
         hearing = [node for node in self.nodes.values() if node.hears]
         if self.broker_away:
             self.later.append(lambda: self.router.failed(seek, Outcome.UNAVAILABLE, self.now))
@@ -232,9 +248,12 @@ class Cluster:
             return
         before = self.owners.get(socket.conn)
         if before is not None and int(before.session) > int(socket.session):
+            self.seen["older session refused"] += 1
             socket.close(4409)
             return
         owner = Owner(node.id, socket.session)
+        if before is not None and before.node != node.id:
+            self.seen["claimed before the old release"] += 1
         self.owners[socket.conn] = owner
         if socket.user is not None:
             listed = self.users.setdefault(socket.user.key, {})
@@ -254,17 +273,67 @@ class Cluster:
     def _release(self, conn: str, owner: Owner, *, conn_too: bool = True) -> None:
         if self.registry_away:
             return
-        if conn_too and self.owners.get(conn) == owner:
+        has = self.owners.get(conn)
+        if has is not None and int(has.session) > int(owner.session):
+            self.seen["release after the new claim"] += 1
+        if conn_too and has == owner:
             del self.owners[conn]
         for listed in self.users.values():
             if conn in listed and listed[conn][0] == owner:
                 del listed[conn]
 
+    def empty_registry(self) -> None:
+        """Take everything away from the registry, as FLUSHALL does; it does not know a node any more."""
+        self.owners.clear()
+        self.users.clear()
+        self.forgotten = {node.id for node in self.nodes.values() if node.alive and not node.withdrawn}
+        self.listed.clear()
+        self.lapsed.clear()
+        self.seen["registry emptied"] += 1
+
+    def end_leases(self) -> None:
+        """End the lease of every node that cannot renew it."""
+        if self.registry_away:
+            return
+        for node in self.nodes.values():
+            self.seen["lease ended while paused"] += node.paused and node.id in self.listed
+        renewed = {node.id for node in self.nodes.values() if node.alive and not node.paused}
+        self.lapsed |= self.listed - renewed
+        self.listed &= renewed
+
+    def heartbeat(self, node: FakeNode) -> None:
+        """Renew a node's lease; one that the registry had forgotten asserts all that it holds."""
+        if self.registry_away or not node.alive or node.paused or node.withdrawn:
+            return
+        if node.id in self.listed:
+            return
+        self.listed.add(node.id)
+        self.lapsed.discard(node.id)
+        if node.id in self.forgotten:
+            self.mending = True
+        for socket in node.hub:
+            self.seen["asserted again"] += 1
+            self.asserting += 1
+            self.later.append(lambda socket=socket: self._assert(socket))
+        self._mend()
+
+    def _assert(self, socket: FakeSocket) -> None:
+        self._claim(socket)
+        self.asserting -= 1
+        self._mend()
+
+    def _mend(self) -> None:
+        """End the mending when every node that is there has told all that it holds."""
+        self.forgotten -= self.listed
+        there = {node.id for node in self.nodes.values() if node.alive and not node.withdrawn}
+        if not self.forgotten & there and not self.asserting:
+            self.mending = False
+
     # Clients
 
     def connect(self, conn: str, node_id: str, *, registered: bool = True) -> FakeSocket | None:
         node = self.nodes[node_id]
-        if not node.alive:
+        if not node.alive or node.paused or node.leaving:
             return None
         socket = FakeSocket(conn, str(next(self._sessions)), USERS[conn], self.disconnect)
         self.sockets.append(socket)
@@ -296,13 +365,15 @@ class Cluster:
 
     def read(self, node: FakeNode) -> None:
         """Let a node carry out the next batch in its queue."""
-        if not node.queue:
+        if not node.queue or node.paused:
             return
         batch = node.queue.popleft()
+        self.seen["read while leaving"] += node.leaving
         if self.now > batch.sent_at + batch.ttl_ms / 1000:
             reply = refuse(batch, node.id, Answer.EXPIRED)
         else:
             reply = carry_out(node.hub, batch, node.id)
+            self.seen["refused while leaving"] += node.leaving and Answer.NOT_MINE in reply.answers
         if batch.id:
             self.replies.append(reply)
 
@@ -315,18 +386,55 @@ class Cluster:
 
     def cut_while_working(self, node: FakeNode) -> None:
         """Cut a node from the broker after it carried out all that it had, before it could answer."""
-        while node.queue:
+        while node.queue and not node.paused:
             self.read(node)
         self.replies = [reply for reply in self.replies if reply.node != node.id]
         self.deafen(node)
 
     def kill(self, node: FakeNode) -> None:
         """Kill a node: its connections are gone, the registry believes in it until its lease ends."""
+        self.seen["killed"] += node.alive
         self.deafen(node)
-        node.alive = False
+        node.alive = node.paused = False
         for socket in list(node.hub):
             node.hub.remove(socket)
             del self.where[socket]
+
+    def pause(self, node: FakeNode) -> None:
+        """Stop a node: it does nothing, its queue fills and its connections stay."""
+        if node.alive and not (self.local and node.id == HERE):
+            node.paused = True
+
+    def resume(self, node: FakeNode) -> None:
+        """Let a node go on with what it believes."""
+        if node.paused:
+            node.paused = False
+            moved = [socket for socket in node.hub if self._is_elsewhere(socket)]
+            self.seen["resumed as a zombie"] += bool(moved)
+
+    def _is_elsewhere(self, socket: FakeSocket) -> bool:
+        owner = self.owners.get(socket.conn)
+        return owner is not None and int(owner.session) > int(socket.session)
+
+    def leave(self, node: FakeNode) -> None:
+        """Let a node take its next step in leaving: a connection, the registry, the queue, itself."""
+        if not node.alive or node.paused:
+            return
+        node.leaving = True
+        socket = next(iter(node.hub), None)
+        if socket is not None:
+            self.disconnect(socket)
+        elif not node.withdrawn:
+            if not self.registry_away:
+                self.listed.discard(node.id)
+                self.lapsed.discard(node.id)
+            node.withdrawn = True
+        elif node.hears:
+            # What is in the queue is read all the same.
+            node.hears = False
+        elif not node.queue:
+            node.alive = False
+            self.seen["left in order"] += 1
 
     # Until the end
 
@@ -344,7 +452,7 @@ class Cluster:
         """Let all that is under way happen, without letting time pass."""
         self.advance()
         rounds = 0
-        while self.later or self.replies or any(node.queue for node in self.nodes.values()):
+        while self.later or self.replies or any(n.queue for n in self.nodes.values() if not n.paused):
             rounds += 1
             assert rounds < MOST_ROUNDS, "it goes on for ever"
             self.happen()
@@ -365,12 +473,15 @@ class Cluster:
         for _ in range(4):
             self.settle()
             self.pass_time(TIMEOUT_S)
+        for node in self.nodes.values():
+            self.resume(node)
         self.settle()
 
     def close(self) -> None:
         """Close the router, then let the nodes read what was sent."""
         self.router.close(self.look_up, self.now)
         for node in self.nodes.values():
+            self.resume(node)
             while node.queue:
                 self.read(node)
 
@@ -411,11 +522,7 @@ def _receivers(cluster: Cluster, number: int) -> list[str]:
 def check_empty(router: Router) -> None:
     """Check that nothing of what was on its way is left."""
     assert router.open_items == 0
-    assert router._unresolved == 0
-    left = ("_gates", "_waiting", "_lanes", "_flights", "_ready", "_seeks", "_inbox", "_relooks", "_actions")
-    kept = [name for name in left if getattr(router, name)]
-    assert not kept, f"the router keeps {kept}"
-    assert router._seek_lane.pending == []
+    assert router.idle, "the router keeps something"
 
 
 def check_truth(sent: Sent, got: Counter[str]) -> None:

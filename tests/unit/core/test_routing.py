@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sanic_ws.core.batch import Reply
-from sanic_ws.core.flights import Flight, Forget, Limits
+from sanic_ws.core.flights import Flight, Forget, Found, Limits
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Route
 from sanic_ws.core.push import Push
@@ -156,7 +156,7 @@ def test_full_queue_of_a_node_is_overloaded(cluster):
     sent = cluster.push(Conn("c0"))
     cluster.router.submit(bare_push(Conn("c1"))[0], NOW)
     look_up_now = cluster.router.take_look_up()
-    cluster.router.looked_up(look_up_now, [cluster.owners["c0"], None], [], None, NOW)
+    cluster.router.looked_up(look_up_now, Found([cluster.owners["c0"], None], []), None, NOW)
     flight = next(a for a in cluster.router.take_actions() if a.node == "n1")
     cluster.router.failed(flight, Outcome.OVERLOADED, NOW)
     assert only_delivery(sent).outcome is Outcome.OVERLOADED
@@ -598,7 +598,7 @@ def batches(limits: Limits, frames: list[bytes]) -> list[int]:
         push.frame = frame
         router.submit(push, NOW)
     look_up_now = router.take_look_up()
-    router.looked_up(look_up_now, [cluster.owners["c0"]] * len(frames), [], None, NOW)
+    router.looked_up(look_up_now, Found([cluster.owners["c0"]] * len(frames), []), None, NOW)
     sizes = []
     while actions := router.take_actions():
         (flight,) = actions
@@ -624,15 +624,15 @@ def test_fallbacks_under_way_are_bounded():
     router = Router(limits=Limits(seeks=1))
     for number in range(2):
         router.submit(bare_push(Conn(f"c{number}"), number=number)[0], NOW)
-        router.looked_up(router.take_look_up(), [None], [], None, NOW)
+        router.looked_up(router.take_look_up(), Found([None], []), None, NOW)
         assert len(router.take_actions()) == (1 if number == 0 else 0)
 
 
 def seek_some(router: Router, count: int) -> list[list]:
-    """Submit pushes to connections that nobody is registered for, one look-up for all; return their receipts."""
+    """Push to connections that nobody is registered for, with one look-up; return their receipts."""
     made = [bare_push(Conn(f"c{number}"), number=number) for number in range(count)]
     router.submit_all([push for push, _ in made], NOW)
-    router.looked_up(router.take_look_up(), [None] * count, [], None, NOW)
+    router.looked_up(router.take_look_up(), Found([None] * count, []), None, NOW)
     return [receipts for _, receipts in made]
 
 
@@ -668,7 +668,7 @@ def test_what_waits_for_the_fallback_is_bounded():
 
 
 def test_fallback_that_is_full_leaves_pushes_to_registered_connections_alone(cluster):
-    cluster.router._limits = Limits(seek_items=0)
+    cluster.router = Router(limits=Limits(seek_items=0))
     refused, sent = cluster.push(Conn("nobody")), cluster.push(Conn("c0"))
     cluster.settle()
     assert receipt_of(refused).outcome is Outcome.OVERLOADED
@@ -875,7 +875,7 @@ def test_push_that_waits_for_a_fallback_to_go_out_ends_as_unavailable():
     for number, timeout_s in enumerate((60, 1)):
         push, receipts = bare_push(Conn(f"c{number}"), number=number, timeout_s=timeout_s)
         router.submit(push, NOW)
-        router.looked_up(router.take_look_up(), [None], [], None, NOW)
+        router.looked_up(router.take_look_up(), Found([None], []), None, NOW)
         router.take_actions()
     router.expire(NOW + 2)
     assert receipts[0].outcome is Outcome.UNAVAILABLE
@@ -927,7 +927,7 @@ def test_nothing_is_left_of_a_dead_node_whose_lane_was_taken_back(cluster):
     look_up(cluster)
     cluster.push(Conn("c0"))
     look_up(cluster)
-    (flight,) = cluster.router._flights.values()
+    (flight,) = cluster.router._lanes._flights.values()
     cluster.router.returned(flight, NOW)
     cluster.kill(cluster.nodes["n1"])
     cluster.end()
@@ -963,7 +963,7 @@ def test_plain_traffic_keeps_every_promise(cluster):
 def test_late_failures_of_a_batch_are_ignored(cluster):
     sent = cluster.push(Conn("c0"))
     look_up(cluster)
-    (flight,) = cluster.router._flights.values()
+    (flight,) = cluster.router._lanes._flights.values()
     cluster.settle()
     cluster.router.returned(flight, NOW)
     cluster.router.failed(flight, Outcome.UNKNOWN, NOW)
@@ -974,7 +974,7 @@ def test_late_failures_of_a_batch_are_ignored(cluster):
 def test_late_failures_of_a_fallback_are_ignored(cluster):
     sent = cluster.push(Conn("nobody"))
     look_up(cluster)
-    (seek,) = cluster.router._seeks.values()
+    (seek,) = cluster.router._fallback._seeks.values()
     cluster.settle()
     cluster.router.nobody_heard(seek, NOW)
     cluster.router.probe_returned(Probe("n1", seek), NOW)
@@ -985,7 +985,7 @@ def test_late_failures_of_a_fallback_are_ignored(cluster):
 def test_actions_are_handed_out_once(cluster):
     cluster.push(Conn("c0"))
     look_up_now = cluster.router.take_look_up()
-    cluster.router.looked_up(look_up_now, [cluster.owners["c0"]], [], None, NOW)
+    cluster.router.looked_up(look_up_now, Found([cluster.owners["c0"]], []), None, NOW)
     assert [type(a) for a in cluster.router.take_actions()] == [Flight]
     assert cluster.router.take_actions() == []
     assert cluster.router.take_look_up() is None

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from sanic_ws.core.batch import Batch, Reply, decode_batch, encode_reply
-from sanic_ws.core.flights import Owner, UserConnection
+from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt, Route
@@ -40,12 +40,12 @@ class FakeDirectory:
         self.looked_up.append((list(conns), list(users)))
         await self.gate.wait()
         self._check()
-        return [self.owners.get(c) for c in conns], [self.users.get(u, []) for u in users]
+        return Found([self.owners.get(c) for c in conns], [self.users.get(u, []) for u in users])
 
-    async def live_nodes(self):
+    async def listing(self):
         await self.nodes_gate.wait()
         self._check()
-        return self.nodes
+        return Listing(self.nodes)
 
     async def release(self, releases):
         self._check()

@@ -1,0 +1,48 @@
+"""What the router knows of the cluster's nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sanic_ws.core.flights import Listing
+
+
+class Members:
+    """Know which nodes there are, by the registry's list and by what was heard of them.
+
+    Attributes:
+        listed: the nodes whose lease runs.
+        known: these, and those that were listed or heard and are not known to have left.
+        gone: nodes whose queues are missing.
+        complete: whether a whole list was ever read; until then there may be nodes that nobody knows here.
+    """
+
+    def __init__(self) -> None:
+        self.listed: set[str] = set()
+        self.known: set[str] = set()
+        self.gone: set[str] = set()
+        self.complete = False
+
+    def learn(self, listing: Listing) -> None:
+        """Take in the registry's list. One that is not in it any more has left, or the list was lost."""
+        self.listed = set(listing.live)
+        self.known |= self.listed.union(listing.lapsed)
+        if listing.whole:
+            self.known -= self.gone - self.listed
+            self.complete = self.complete or bool(self.listed)
+        self.gone &= self.known.union(listing.lapsed)
+
+    def heard(self, node: str) -> None:
+        """Take in that a node has answered."""
+        self.gone.discard(node)
+        self.known.add(node)
+
+    def lost(self, node: str) -> None:
+        """Take in that a node's queue is missing."""
+        self.gone.add(node)
+
+    @property
+    def suspects(self) -> set[str]:
+        """The known nodes that may well not be there."""
+        return self.known & self.gone | (self.known - self.listed)

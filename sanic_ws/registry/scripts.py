@@ -1,0 +1,130 @@
+"""What Redis (7.0 or newer) holds, and the scripts that change it.
+
+Keys; every script touches one of them, every entity has its own hash tag::
+
+    <prefix>:conn:{id}      node ␟ session ␟ generation ␟ identity       string
+    <prefix>:user:{user}    conn ␟ node ␟ session ␟ fromType, one a line    string
+    <prefix>:nodes          node → expiry                                  sorted set
+    <prefix>:node:{id}      what the node is and holds, JSON               string
+    <prefix>:mending        there while nodes assert anew what was lost      string
+
+Strings, so that one MGET looks up a whole round. ``␟`` is U+001F, which no id holds: ids are escaped.
+``node`` is empty where only the binding is left. An owner's entry has no lease of its own: it is worth
+as much as its node's lease (``nodes``), which the node's heartbeat renews, so that a million idle
+connections cost Redis nothing. What a dead node leaves in a user's list goes when a push meets it, or
+when the list is full. Generations are Redis's own clock, see `GENERATION_EPOCH_S`. Values are kept short:
+up to 44 bytes Redis needs one allocation for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["BEAT", "CLAIM", "DELIST", "ENLIST", "RELEASE", "Script"]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Hold a script and the digest that Redis knows it by."""
+
+    text: str
+    digest: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "digest", digest)
+
+    def call(self, key: str, *arguments: Any) -> tuple[str, tuple[Any, ...]]:
+        """Return the key and the command that runs this script on it."""
+        return key, ("EVALSHA", self.digest, 1, key, *arguments)
+
+
+CLAIM = Script("""
+-- KEYS: conn. ARGV: node, session, generation, identity, binding_s, entry_s.
+-- Returns {accepted, generation, node before, session before, identity, missing, taken}.
+local node, session, generation, identity = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local had = redis.call('GET', KEYS[1])
+local node_before, session_before, generation_before, identity_before = '', '', 0, ''
+if had then
+  node_before, session_before, generation_before, identity_before =
+    string.match(had, '^([^\\31]*)\\31([^\\31]*)\\31(%d+)\\31(.*)$')
+  generation_before = tonumber(generation_before)
+end
+local same = node_before == node and session_before == session
+if generation == 0 and not same and identity ~= '' and identity_before ~= '' and
+    string.match(identity, '^[^;]*') ~= string.match(identity_before, '^[^;]*') then
+  return {0, string.format('%.0f', generation_before), node_before, session_before, identity_before, 0, 1}
+end
+if identity == '' then identity = identity_before end
+local missing = 0
+if not same then
+  if generation > 0 and generation < generation_before and node_before ~= '' then
+    return {0, string.format('%.0f', generation_before), node_before, session_before, identity, 0, 0}
+  end
+  if generation > 0 then missing = 1 end
+end
+if generation == 0 then
+  if same then generation = generation_before else
+    local now = redis.call('TIME')
+    generation = math.max(generation_before + 1, (now[1] - 1577836800) * 100 + math.floor(now[2] / 10000))
+  end
+end
+local ttl = ARGV[6]
+if identity ~= '' then ttl = ARGV[5] end
+redis.call('SET', KEYS[1],
+  table.concat({node, session, string.format('%.0f', generation), identity}, '\\31'), 'EX', ttl)
+if same then node_before, session_before = '', '' end
+return {1, string.format('%.0f', generation), node_before, session_before, identity, missing, 0}
+""")
+
+ENLIST = Script("""
+-- KEYS: user. ARGV: conn, node, session, fromType, most, binding_s.
+local lines, own = {}, ARGV[1] .. '\\31'
+for line in string.gmatch(redis.call('GET', KEYS[1]) or '', '[^\\n]+') do
+  if string.sub(line, 1, #own) ~= own then table.insert(lines, line) end
+end
+while #lines >= tonumber(ARGV[5]) do table.remove(lines, 1) end
+table.insert(lines, table.concat({ARGV[1], ARGV[2], ARGV[3], ARGV[4]}, '\\31'))
+redis.call('SET', KEYS[1], table.concat(lines, '\\n'), 'EX', ARGV[6])
+""")
+
+RELEASE = Script("""
+-- KEYS: conn. ARGV: node, session, binding_s.
+local had = redis.call('GET', KEYS[1])
+if not had then return 0 end
+local node, session, generation, identity = string.match(had, '^([^\\31]*)\\31([^\\31]*)\\31(%d+)\\31(.*)$')
+if node ~= ARGV[1] or session ~= ARGV[2] then return 0 end
+if identity == '' then redis.call('DEL', KEYS[1]) else
+  redis.call('SET', KEYS[1], table.concat({'', '', generation, identity}, '\\31'), 'EX', ARGV[3])
+end
+return 1
+""")
+
+DELIST = Script("""
+-- KEYS: user. ARGV: conn, node, session.
+local had = redis.call('GET', KEYS[1])
+if not had then return 0 end
+local lines, found = {}, 0
+local gone = table.concat({ARGV[1], ARGV[2], ARGV[3], ''}, '\\31')
+for line in string.gmatch(had, '[^\\n]+') do
+  if string.sub(line, 1, #gone) == gone then found = 1 else table.insert(lines, line) end
+end
+if #lines == 0 then redis.call('DEL', KEYS[1])
+elseif found == 1 then redis.call('SET', KEYS[1], table.concat(lines, '\\n'), 'KEEPTTL') end
+return found
+""")
+
+BEAT = Script("""
+-- KEYS: nodes. ARGV: node, lease in microseconds, the expiry that the node's last beat got.
+-- Returns {whether that was found and had not passed, whether there was one and it is lost, the new expiry}.
+local now = redis.call('TIME')
+local time = now[1] * 1000000 + now[2]
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', time - 3600 * 1000000)
+local had = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '')
+local expiry = string.format('%.0f', time + ARGV[2])
+redis.call('ZADD', KEYS[1], expiry, ARGV[1])
+local same = had and string.format('%.0f', had) == ARGV[3]
+return {same and had >= time and 1 or 0, ARGV[3] ~= '' and not same and 1 or 0, expiry}
+""")

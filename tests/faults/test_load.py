@@ -1,0 +1,235 @@
+"""Rows 17 to 20: clients that do not read, full queues, poison, and publishers that change their mind."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import DeliveryError
+
+from sanic_ws import Conn, Everyone, Publisher, PushRequest
+from sanic_ws.core.batch import Batch, encode_batch
+from tests.faults.clients import SLOW, Client, Fleet
+from tests.faults.cluster import FaultCluster, Member
+from tests.faults.invariants import count
+from tests.faults.poison import BATCHES, REPLIES
+from tests.faults.publishers import Load, by_publisher
+from tests.faults.stage import check_receipts, open_loads, signs, story, until_delivered
+from tests.integration.peers import connection_info, eventually, unique
+from tests.servers import RabbitServer
+
+MB = 1 << 20
+
+
+class Storm:
+    """Broadcasts, one after the other, and how long each took to every client that reads."""
+
+    every_s = 0.05
+
+    def __init__(self) -> None:
+        self._latencies_s: list[float] = []
+        self._sent_at: list[float] = []
+
+    def read(self, payload: bytes) -> tuple[()] | None:
+        """Read a frame for the fleet: only its time of arrival is wanted."""
+        start = payload.find(b'"storm":')
+        if start >= 0:
+            number = int(payload[start + 8 : payload.index(b",", start)])
+            self._latencies_s.append(time.monotonic() - self._sent_at[number])
+        return () if start >= 0 or b'"fill"' in payload else None
+
+    async def blow(self, publisher: Publisher, times: int) -> float:
+        """Push to everyone this often; return the 99th percentile of the latencies in seconds."""
+        self._latencies_s = []
+        for _ in range(times):
+            began = time.monotonic()
+            self._sent_at.append(began)
+            data = {"storm": len(self._sent_at) - 1, "pad": "x" * 2000}
+            receipt = await publisher.push(Everyone(), "t", data)
+            assert set(receipt.counts) <= {"delivered", "overloaded"}, receipt
+            await asyncio.sleep(max(0.0, self.every_s - (time.monotonic() - began)))
+        return sorted(self._latencies_s)[len(self._latencies_s) * 99 // 100]
+
+
+@pytest.mark.timeout(240)
+async def test_clients_that_stop_reading_are_cut_off_and_do_not_hurt_the_others(
+    start_cluster, make_fleet, figure
+):
+    """Row 17."""
+    many, storms, times = 500, 5, 50
+    cluster: FaultCluster = await start_cluster(1, proxied=False)
+    (member,) = cluster.members
+    storm = Storm()
+    fleet: Fleet = make_fleet(cluster.addresses, read=storm.read)
+    ids = signs(many)
+    await fleet.open(ids)
+    stuck = [fleet.clients[sign] for sign in ids[: many // 100]]
+    quiet, loud, memory = [], [], []
+    async with cluster.publisher() as publisher:
+        await storm.blow(publisher, times)
+        memory.append(await memory_bytes(member))
+        for last in [*[False] * (storms - 1), True]:
+            quiet.append(await storm.blow(publisher, times))
+            for client in stuck:
+                client.stop_reading()
+            await fill(publisher, [client.sign for client in stuck])
+            loud.append(await storm.blow(publisher, times))
+            memory.append(await memory_bytes(member))
+            await asyncio.gather(*(read_again(client, member if last else None) for client in stuck))
+            await fleet.all_connected()
+            await fleet.settle()
+        await eventually(lambda: holds(member, many), "those that were cut off to come back")
+    codes = [client.log.sessions[0].code for client in stuck]
+    assert all(len(fleet.logs[sign].sessions) == 1 for sign in ids[len(stuck) :])
+    figure(17, f"1 % of {many} clients stop reading: closed with {codes}", codes == [SLOW] * len(stuck))
+    growth = statistics.median(loud) / statistics.median(quiet) - 1
+    shown = ", ".join(f"{1000 * one:.0f} to {1000 * two:.0f}" for one, two in zip(quiet, loud, strict=True))
+    figure(17, f"broadcast storms: the others' p99 {growth:+.0%} (allowed +20 %): {shown} ms", growth <= 0.2)
+    # What the node holds for one client is bounded by MAX_QUEUE_BYTES (1 MB), and a frame more.
+    grown, allowed = max(memory) - memory[0], len(stuck) * 2 * MB + 16 * MB
+    figure(17, f"memory +{grown / MB:.1f} MB (allowed +{allowed / MB:.0f} MB)", grown <= allowed)
+
+
+async def read_again(client: Client, member: Member | None) -> None:
+    """Let a client read again; if a node is given only when that has cut it off, but at once then."""
+    if member is not None:
+        node = member.node
+
+        async def cut_off() -> bool:
+            return await connection_info(node, client.sign) is None
+
+        await eventually(cut_off, "a stuck client to be cut off")
+    client.read_again()
+
+
+async def fill(publisher: Publisher, ids: Sequence[str]) -> None:
+    """Push large frames to clients that do not read until each was `overloaded` a hundred times."""
+    refused = dict.fromkeys(ids, 0)
+    while min(refused.values()) < 100:
+        requests = [PushRequest(Conn(sign), "fill", "x" * 60_000) for sign in ids for _ in range(20)]
+        for receipt in await publisher.push_many(requests):
+            refused[receipt.deliveries[0].conn] += receipt.outcome == "overloaded"
+
+
+async def memory_bytes(member: Member) -> int:
+    return (await member.stats())["process"]["memory_bytes"]
+
+
+async def holds(member: Member, connections: int) -> bool:
+    return (await member.stats())["connections"] == connections
+
+
+@asynccontextmanager
+async def open_channel(cluster: FaultCluster) -> AsyncIterator[AbstractChannel]:
+    """Open a channel of a stranger to RabbitMQ."""
+    async with await aio_pika.connect(cluster.rabbit.url) as connection:
+        yield await connection.channel()
+
+
+@pytest.mark.timeout(240)
+async def test_node_whose_queue_is_full_is_overloaded_and_nobody_else(
+    start_cluster, make_fleet, figure, own_rabbit: RabbitServer
+):
+    """Row 18."""
+    cluster: FaultCluster = await start_cluster(2, proxied=False)
+    slow, _ = cluster.members
+    fleet: Fleet = make_fleet(cluster.addresses)
+    ids = signs(100)
+    await fleet.open(ids)
+    at_slow = [sign for sign in ids if fleet.clients[sign].session.node == slow.id]
+    at_quick = [sign for sign in ids if sign not in at_slow]
+    async with cluster.publisher() as publisher, Load(unique("p"), by_publisher(publisher), ids, 0) as load:
+        await until_delivered(load, ids)
+        slow.pause()
+        async with open_channel(cluster) as channel:
+            sent = await flood(channel, f"{cluster.prefix}.direct", slow.id)
+        refused = await load.push_to_all(at_slow)
+        served = await load.push_to_all(at_quick)
+        held = await queues(own_rabbit, f"{cluster.prefix}.node.{slow.id}.")
+        slow.resume()
+        await slow.came_back()
+        await until_delivered(load, ids)
+    await check_receipts(cluster, fleet, [load])
+    assert count(served) == {"delivered": len(at_quick)}
+    text = f"queue full after {sent} batches: at the publisher {dict(count(refused))}"
+    figure(18, text, count(refused) == {"overloaded": len(at_slow)})
+    ((messages, size),) = held.values()
+    text = f"queue full: RabbitMQ holds {messages} messages (allowed 10000), {size / MB:.0f} MB (allowed 64)"
+    figure(18, text, messages <= 10_000 and size <= 64 * MB)
+
+
+async def flood(channel: AbstractChannel, exchange: str, key: str) -> int:
+    """Publish batches of 4 KB until they are refused; return how many were taken."""
+    target = await channel.get_exchange(exchange, ensure=False)
+    body = encode_batch(Batch(0, time.time(), 60_000, ["nobody"], [bytes(4096)]))
+    for sent in itertools.count(0, 500):
+        tries = [target.publish(aio_pika.Message(body), key) for _ in range(500)]
+        results = await asyncio.gather(*tries, return_exceptions=True)
+        refused = [result for result in results if isinstance(result, BaseException)]
+        assert all(isinstance(result, DeliveryError) for result in refused), refused[:1]
+        if refused:
+            return sent + 500 - len(refused)
+    raise AssertionError
+
+
+async def queues(rabbit: RabbitServer, prefix: str) -> dict[str, tuple[int, int]]:
+    """Return the queues of this prefix, with their messages and bytes."""
+    arguments = ("list_queues", "name", "messages", "message_bytes")
+    lines = (await asyncio.to_thread(rabbit.ctl, *arguments)).splitlines()
+    rows = [line.split() for line in lines if line.startswith(prefix)]
+    return {name: (int(messages), int(size)) for name, messages, size in rows}
+
+
+@pytest.mark.timeout(240)
+async def test_poison_on_every_queue_is_set_aside_and_harms_nobody(
+    start_cluster, make_fleet, figure, own_rabbit: RabbitServer
+):
+    """Row 19."""
+    cluster: FaultCluster = await start_cluster(2, proxied=False)
+    fleet: Fleet = make_fleet(cluster.addresses)
+    ids = signs(200)
+    await fleet.open(ids, users=True)
+    async with open_loads(cluster, ids) as loads:
+        await until_delivered(loads[0], ids)
+        before = await queues(own_rabbit, cluster.prefix)
+        replies = [name for name in before if ".reply." in name]
+        async with open_channel(cluster) as channel:
+            direct, fanout = f"{cluster.prefix}.direct", f"{cluster.prefix}.fanout"
+            for member in cluster.members:
+                await publish(channel, direct, member.id, BATCHES)
+            await publish(channel, fanout, "", BATCHES)
+            for name in replies:
+                await publish(channel, direct, name, REPLIES)
+        poison = 2 * len(cluster.members) * len(BATCHES) + len(replies) * len(REPLIES)
+        set_aside = await until_set_aside(own_rabbit, cluster, poison)
+        await until_delivered(loads[0], ids)
+        after = await queues(own_rabbit, cluster.prefix)
+    await check_receipts(cluster, fleet, loads)
+    outcomes = count(push for load in loads for push in load.pushes)
+    text = f"poison on {len(replies) + len(cluster.members)} queues: {set_aside} of {poison} set aside"
+    figure(19, f"{text}, consumers alive: {set(after) == set(before)}", set(after) == set(before))
+    figure(19, f"poison: the neighbours: {story(loads)}", set(outcomes) == {"delivered"})
+
+
+async def publish(channel: AbstractChannel, exchange: str, key: str, bodies: Sequence[bytes]) -> None:
+    target = await channel.get_exchange(exchange, ensure=False)
+    for body, answer_to in zip(bodies, itertools.cycle([None, "nobody", "x" * 255]), strict=False):
+        await target.publish(aio_pika.Message(body, reply_to=answer_to), key)
+
+
+async def until_set_aside(rabbit: RabbitServer, cluster: FaultCluster, poison: int) -> int:
+    """Wait until as much as this has been set aside."""
+    name = f"{cluster.prefix}.dead"
+    held = {name: (0, 0)}
+
+    async def all_there() -> bool:
+        held.update(await queues(rabbit, name))
+        return held[name][0] >= poison
+
+    await eventually(all_there, f"{poison} messages in {name}")
+    return held[name][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -18,6 +19,15 @@ from sanic_ws.errors import SanicWsError
 
 COMMANDS = ["dev", "serve", "push", "listen", "nodes", "check"]
 SERVE = ["--redis-url", "redis://127.0.0.1:1", "--amqp-url", "amqp://127.0.0.1:1", "--api-keys", "a:b"]
+
+
+@pytest.fixture(autouse=True)
+def _log_level():
+    """`check` silences the log of its process."""
+    logger = logging.getLogger("sanic_ws")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,11 @@ import uvloop
 from sanic import Sanic
 from sanic.config import Config
 
+from sanic_ws.core.tokens import Identity
 from sanic_ws.http import cluster, errors, health, push, sockets
+from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.node import Node
+from sanic_ws.websocket.authentication import Authentication
 from sanic_ws.websocket.clients import Clients
 from sanic_ws.websocket.conversation import OWN_TYPES
 from sanic_ws.websocket.handlers import Handler, Handlers, Message
@@ -24,10 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sanic_ws.settings import Settings
+    from sanic_ws.websocket.authentication import Authenticate
 
-__all__ = ["Gateway", "Message"]
+__all__ = ["Gateway", "Identity", "Message"]
 
 BODY_BYTES = 16 << 20
+HEADER_BYTES = 16 << 10
 BACKLOG = 4096
 CLOSE_S, CLOSE_STEP_S = 2.0, 0.02
 
@@ -46,12 +51,25 @@ class Gateway:
         app = Sanic("chat")
         gateway.attach(app)
 
+    An application that knows its clients in a way of its own says who they are::
+
+        async def authenticate(request: Request) -> Identity | None:
+            session = await sessions.find(request.cookies.get("session"))
+            return session and Identity(User(session.user_id), expires_at=session.ends)
+
+        gateway = Gateway(read_settings("serve"), authenticate=authenticate)
+
     Args:
         settings: the operator's.
+        authenticate: a coroutine function that gets the request of each handshake and returns who asks for
+            a connection. With None, or with whatever it raises, the client is refused (401); what it raises
+            is logged by kind and place only. It stands in place of a token at the handshake; tokens in
+            `auth` messages, where a JWT setting is given, prolong what it said.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, authenticate: Authenticate | None = None) -> None:
         self.settings = settings
+        self._authenticate = authenticate
         self._handlers = Handlers()
 
     def on(self, kind: str) -> Callable[[Handler], Handler]:
@@ -88,15 +106,20 @@ class Gateway:
 
     async def _start(self, app: Sanic[Any, Any]) -> None:
         app.ctx.node = node = Node(self.settings)
-        app.ctx.clients = clients = Clients(node, self._handlers)
-        app.ctx.keep_alive = asyncio.create_task(clients.keep_alive.run())
+        authentication = Authentication(self.settings, self._authenticate)
+        app.ctx.clients = clients = Clients(node, self._handlers, authentication)
+        app.ctx.sweeps = [
+            asyncio.create_task(clients.keep_alive.run()),
+            asyncio.create_task(authentication.run()),
+        ]
         await node.start()
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
         await app.ctx.clients.drain(self.settings.drain_s)
 
     async def _stop(self, app: Sanic[Any, Any]) -> None:
-        app.ctx.keep_alive.cancel()
+        for sweep in app.ctx.sweeps:
+            sweep.cancel()
         await app.ctx.node.stop()
 
     def run(self, echo_path: str | None = None) -> None:
@@ -124,12 +147,13 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        app = _bare_app()
+        app = _bare_app(self.settings)
         self.attach(app, echo_path)
         server: Any = await app.create_server(
             sock=_listen(self.settings),
             backlog=BACKLOG,
             access_log=False,
+            protocol=Deadlines,
             asyncio_server_kwargs={"start_serving": False},
         )
         await server.startup()
@@ -142,14 +166,15 @@ class Gateway:
         await server.after_stop()
 
 
-def _bare_app() -> Sanic[Any, Any]:
+def _bare_app(settings: Settings) -> Sanic[Any, Any]:
     config = Config(env_prefix=None)
     config.update(
         {
             "ACCESS_LOG": False,
             "OAS": False,
             "REQUEST_MAX_SIZE": BODY_BYTES,
-            "REQUEST_TIMEOUT": 10,
+            "REQUEST_MAX_HEADER_SIZE": HEADER_BYTES,
+            "REQUEST_TIMEOUT": settings.header_timeout_s,
             "RESPONSE_TIMEOUT": 90,
             "KEEP_ALIVE_TIMEOUT": 75,
             "GRACEFUL_SHUTDOWN_TIMEOUT": 2.0,

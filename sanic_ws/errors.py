@@ -4,8 +4,12 @@
 
     SanicWsError
     ├── InvalidField            what was given breaks the contract; names the field
+    │   ├── NotAllowed          the publisher's key does not reach so far
     │   └── TooLarge            more than the gateway takes
     ├── InvalidJSON             the text is not strict JSON (RFC 8259)
+    ├── InvalidToken            a client's token does not prove who it is
+    ├── KeysUnavailable         the keys that tokens are checked with could not be fetched
+    ├── IdentityTaken           the connection's id is bound to another user
     ├── MalformedBatch          a message between nodes cannot be read
     ├── RegistryUnavailable     Redis does not answer in time
     └── BrokerError
@@ -21,9 +25,13 @@ __all__ = [
     "BrokerError",
     "BrokerLost",
     "BrokerUnavailable",
+    "IdentityTaken",
     "InvalidField",
     "InvalidJSON",
+    "InvalidToken",
+    "KeysUnavailable",
     "MalformedBatch",
+    "NotAllowed",
     "QueueFull",
     "RegistryUnavailable",
     "SanicWsError",
@@ -50,12 +58,28 @@ class InvalidField(SanicWsError):  # noqa: N818 - reads better where it is raise
         self.reason = reason
 
 
+class NotAllowed(InvalidField):
+    """Report a target that the publisher's key does not reach."""
+
+
 class TooLarge(InvalidField):
     """Report more than the gateway takes."""
 
 
 class InvalidJSON(SanicWsError):  # noqa: N818
     """Report text that is not strict JSON (RFC 8259)."""
+
+
+class InvalidToken(SanicWsError):  # noqa: N818
+    """Report a client's token that does not prove who the client is; never holds a part of it."""
+
+
+class KeysUnavailable(SanicWsError):  # noqa: N818
+    """Report that the keys that tokens are checked with could not be fetched so far."""
+
+
+class IdentityTaken(SanicWsError):  # noqa: N818
+    """Report that the id of a connection is bound to another user."""
 
 
 class MalformedBatch(SanicWsError):  # noqa: N818

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sanic_ws.core.api_keys import ApiKey, parse_api_keys
 from sanic_ws.core.redis_url import REDIS_SCHEMES, parse_redis_url
 from sanic_ws.errors import InvalidField
 
-__all__ = ["ApiKey", "Settings", "read_settings"]
+__all__ = ["ApiKey", "Settings", "parse_api_keys", "read_settings"]
 
-SCOPES = frozenset({"push", "read", "admin"})
 ENV_PREFIX = "SANIC_WS_"
 
 
@@ -25,44 +25,20 @@ def _host_name() -> str:
     return name[:64] or "node"
 
 
-class ApiKey(BaseModel):
-    """Hold a publisher's key: its hash only."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    digest: bytes
-    scopes: frozenset[str]
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``name:key`` or ``name:key:scope+scope``."""
-        name, colon, rest = text.strip().partition(":")
-        key, _, scopes = rest.partition(":")
-        if not (name and colon and key):
-            raise ValueError("a key is written name:key or name:key:scope+scope")
-        wanted = frozenset(scopes.split("+")) if scopes else SCOPES
-        if not wanted <= SCOPES:
-            raise ValueError(f"the scopes of {name!r} must be of push, read, admin")
-        return cls(name=name, digest=hashlib.sha256(key.encode()).digest(), scopes=wanted)
-
-
-def parse_api_keys(text: str) -> tuple[ApiKey, ...]:
-    """Read a comma-separated list of keys.
-
-    Raises:
-        ValueError: one is not written as it should be.
-    """
-    return tuple(ApiKey.parse(part) for part in text.split(",") if part.strip())
-
-
 def _check_name(name: str) -> str:
     if not name or not all(c.isascii() and (c.isalnum() or c in "._-") for c in name):
         raise ValueError("must be of A-Z a-z 0-9 . _ -")
     return name
 
 
+def _check_token(token: str) -> str:
+    if not token or not all(c.isascii() and (c.isalnum() or c in "!#$%&'*+-.^_`|~") for c in token):
+        raise ValueError("must be tokens (RFC 9110, section 5.6.2)")
+    return token
+
+
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_check_name)]
+Subprotocol = Annotated[str, AfterValidator(_check_token)]
 
 
 class Settings(BaseSettings):
@@ -84,13 +60,38 @@ class Settings(BaseSettings):
     amqp_url: str = Field("", description="amqp:// or amqps://, several by commas; memory:// for one process")
     prefix: Name = Field("sanic_ws", description="of every key, exchange and queue")
     api_keys: str = Field(
-        "", repr=False, description="publishers: name:key or name:key:scope+scope, by commas"
+        "",
+        repr=False,
+        description="publishers: name:key, name:key:scope+scope or name:key:scope+scope:targets, by commas",
+    )
+    jwt_secret: str = Field(
+        "", repr=False, description="clients' tokens: the secret that they are signed with (HS256)"
+    )
+    jwt_public_key: str = Field(
+        "", repr=False, description="clients' tokens: public key, PEM or a file with it (RS256, ES256)"
+    )
+    jwt_jwks_url: str = Field(
+        "", repr=False, description="clients' tokens: where their keys are, https:// (RS256, ES256)"
+    )
+    jwt_issuer: str = Field("", description="clients' tokens: what iss must be; empty: anything")
+    jwt_audience: str = Field("", description="clients' tokens: what aud must be or hold; empty: anything")
+    auth_timeout_s: float = Field(
+        10.0, ge=0.1, le=300, description="how long a client that has sent no token may take to send auth"
     )
     trust_client_identity: bool = Field(
         default=False, description="whether clients may say who they are with user_info"
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins of browsers that may connect, by commas; * for any"
+    )
+    subprotocols: Annotated[tuple[Subprotocol, ...], NoDecode] = Field(
+        (), description="subprotocols that clients may ask for, by commas; the first that a client offers"
+    )
+    compression: bool = Field(
+        default=False, description="whether messages are compressed for clients that can (permessage-deflate)"
+    )
+    header_timeout_s: float = Field(
+        10.0, ge=0.1, le=300, description="how long the head of a request may take to come"
     )
     lease_s: float = Field(15.0, ge=1, le=300, description="how long a node that is silent is believed")
     heartbeat_s: float = Field(25.0, ge=1, le=3600, description="seconds between pings to a silent client")
@@ -120,10 +121,16 @@ def read_settings(mode: Literal["dev", "serve"], **given: Any) -> Settings:
     origins = values.get("allowed_origins", os.environ.get(f"{ENV_PREFIX}ALLOWED_ORIGINS"))
     if isinstance(origins, str):
         values["allowed_origins"] = tuple(o.strip().rstrip("/") for o in origins.split(",") if o.strip())
+    subprotocols = values.get("subprotocols", os.environ.get(f"{ENV_PREFIX}SUBPROTOCOLS"))
+    if isinstance(subprotocols, str):
+        values["subprotocols"] = tuple(s.strip() for s in subprotocols.split(",") if s.strip())
     if mode == "dev":
         for name, value in _DEV.items():
             if name not in values and f"{ENV_PREFIX}{name.upper()}" not in os.environ:
                 values[name] = value
+    public_key = values.get("jwt_public_key", os.environ.get(f"{ENV_PREFIX}JWT_PUBLIC_KEY"))
+    if public_key:
+        values["jwt_public_key"] = _read_pem(public_key)
     try:
         settings = Settings(mode=mode, **values)
     except ValidationError as exc:
@@ -147,13 +154,14 @@ def _check(settings: Settings) -> None:
         keys = settings.keys
     except ValueError as exc:
         raise InvalidField(_variable("api_keys"), str(exc)) from None
-    if settings.mode == "dev" and settings.host not in ("127.0.0.1", "::1", "localhost"):
+    if settings.mode == "dev" and settings.host not in _LOOPBACK:
         raise InvalidField(_variable("host"), "dev listens on loopback only; use serve for anything else")
     for name, schemes in _SCHEMES.items():
         for url in getattr(settings, name).split("," if name == "amqp_url" else None) or [""]:
             _check_url(_variable(name), url.strip(), schemes)
     if settings.mode == "serve" and not keys:
         raise InvalidField(_variable("api_keys"), "is required: without a key nobody can push")
+    _check_jwt(settings)
     if settings.embedded and settings.workers > 1:
         raise InvalidField(_variable("workers"), "must be 1 with memory://, which serves one process")
 
@@ -180,6 +188,43 @@ def _check_url(variable: str, url: str, schemes: tuple[str, ...]) -> None:
             parse_redis_url(url)
         except InvalidField as exc:
             raise InvalidField(variable, exc.reason) from None
+
+
+def _read_pem(text: str) -> str:
+    """Return a key that is given as PEM, on one line or several, or as the path of a file that holds it."""
+    if "-----BEGIN" in text:
+        return text.replace("\\n", "\n")
+    try:
+        return Path(text).read_text("ascii")
+    except (OSError, ValueError) as exc:
+        # Not the path: it may be a key that was not written as it should be.
+        reason = getattr(exc, "strerror", None) or "no text file"
+        raise InvalidField(_variable("jwt_public_key"), f"is neither PEM nor a file: {reason}") from None
+
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _check_jwt(settings: Settings) -> None:
+    given = [name for name in ("jwt_secret", "jwt_public_key", "jwt_jwks_url") if getattr(settings, name)]
+    if len(given) > 1:
+        raise InvalidField(_variable(given[1]), f"must not be set beside {_variable(given[0])}")
+    if settings.jwt_jwks_url:
+        _check_url(_variable("jwt_jwks_url"), settings.jwt_jwks_url, ("https", "http"))
+        url = urlsplit(settings.jwt_jwks_url)
+        if url.scheme == "http" and url.hostname not in _LOOPBACK:
+            raise InvalidField(
+                _variable("jwt_jwks_url"), "must be https://; http:// is for this machine only"
+            )
+    elif given:
+        # Only here: whoever takes no tokens starts without the libraries for them.
+        from sanic_ws.core.tokens import public_key, secret_key  # noqa: PLC0415
+
+        read = secret_key if settings.jwt_secret else public_key
+        try:
+            read(getattr(settings, given[0]))
+        except ValueError as exc:
+            raise InvalidField(_variable(given[0]), str(exc)) from None
 
 
 def _variable(name: str) -> str:

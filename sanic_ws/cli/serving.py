@@ -15,11 +15,12 @@ import typer
 from sanic_ws import __version__
 from sanic_ws.backends import make_broker, make_registry
 from sanic_ws.cli.common import EXIT_UNAVAILABLE, out
+from sanic_ws.core.api_keys import MIN_KEY_CHARS
 from sanic_ws.errors import InvalidField, RegistryUnavailable
 from sanic_ws.settings import Settings, read_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 log = logging.getLogger("sanic_ws")
 
@@ -67,11 +68,25 @@ def serve(*, given: dict[str, Any]) -> None:
     settings = read_settings("serve", **given)
     _check_port(settings)
     _configure_logging()
-    if settings.trust_client_identity:
-        log.warning("SANIC_WS_TRUST_CLIENT_IDENTITY is on: clients are believed who they say they are")
-    if "*" in settings.allowed_origins:
-        log.warning("SANIC_WS_ALLOWED_ORIGINS holds *: pages of any origin may connect")
+    for warning in _warnings(settings):
+        log.warning(warning)
     _run(settings, None)
+
+
+def _warnings(settings: Settings) -> Iterator[str]:
+    """Say by name what was chosen that is not safe."""
+    if settings.trust_client_identity:
+        yield "SANIC_WS_TRUST_CLIENT_IDENTITY is on: clients are believed who they say they are"
+    elif not (settings.jwt_secret or settings.jwt_public_key or settings.jwt_jwks_url):
+        yield (
+            "none of SANIC_WS_JWT_SECRET, SANIC_WS_JWT_PUBLIC_KEY and SANIC_WS_JWT_JWKS_URL is set: "
+            "anybody may connect, and all clients are anonymous"
+        )
+    if "*" in settings.allowed_origins:
+        yield "SANIC_WS_ALLOWED_ORIGINS holds *: pages of any origin may connect"
+    for key in settings.keys:
+        if key.is_short:
+            yield f"SANIC_WS_API_KEYS: the key of {key.name} is shorter than {MIN_KEY_CHARS} characters"
 
 
 @with_settings
@@ -105,7 +120,18 @@ async def _connections_work(settings: Settings) -> bool:
         out.print("broker    FAILED: RabbitMQ does not answer, or refuses the user")
     await broker.close()
     await registry.close()
-    return well
+    return await _keys_come(settings) and well
+
+
+async def _keys_come(settings: Settings) -> bool:
+    if not settings.jwt_jwks_url:
+        return True
+    from sanic_ws.websocket.jwks import KeySet  # noqa: PLC0415 - the other commands start without it
+
+    keys = KeySet(settings.jwt_jwks_url)
+    fetched = await keys.refresh()
+    out.print(f"jwt keys  ok, {len(keys)}" if fetched else "jwt keys  FAILED: there is no key set to be had")
+    return fetched
 
 
 def _print_welcome(settings: Settings) -> None:

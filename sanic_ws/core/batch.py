@@ -43,6 +43,7 @@ _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
 _MARKS = "@*=!"
 _ANSWERS = bytes(Answer)
+_CODE_DIGITS = 4
 
 
 @dataclass(slots=True)
@@ -252,6 +253,6 @@ def read_close_target(target: str) -> tuple[str, int, str | None]:
         MalformedBatch: it is not one.
     """
     conn, *rest = target[1:].split(" ")
-    if not rest or not rest[0].isdecimal():
+    if not rest or not (rest[0].isdecimal() and len(rest[0]) == _CODE_DIGITS):
         raise MalformedBatch("a close names a code")
     return conn, int(rest[0]), rest[1] if len(rest) > 1 else None

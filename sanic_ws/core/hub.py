@@ -38,6 +38,10 @@ class Socket(Protocol):
     def writable(self) -> bool:
         """Whether `write` would write."""
 
+    @property
+    def left(self) -> bool:
+        """Whether nothing more can be written."""
+
     def write(self, frame: bytes) -> bool:
         """Write a whole frame, or nothing and say `False` if the connection's queue is full."""
 

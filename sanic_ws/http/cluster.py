@@ -9,10 +9,10 @@ from sanic import Blueprint, HTTPResponse, Request
 from sanic.exceptions import NotFound
 
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.core.identity import USER_FIELDS, User, check_conn
+from sanic_ws.core.identity import USER_FIELDS, Conn, User
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.errors import InvalidField
-from sanic_ws.http.auth import scope
+from sanic_ws.http.auth import check_target, scope
 from sanic_ws.http.errors import answer
 from sanic_ws.node.process import usage
 from sanic_ws.publishing.sending import close_connection
@@ -29,7 +29,7 @@ blueprint = Blueprint("cluster", url_prefix="/api/v1")
 async def get_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
     """Say where a connection is, whose, and since when."""
     node = _node(request)
-    check_conn(conn)
+    check_target(request, Conn(conn), "conn")
     (info,) = await node.registry.describe([conn])
     live = (await node.registry.listing()).live
     if info is None or info.owner is None or info.owner.node not in live:
@@ -41,7 +41,7 @@ async def get_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
 @scope("admin")
 async def delete_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
     """Close a connection with 4403, wherever it is."""
-    check_conn(conn)
+    check_target(request, Conn(conn), "conn")
     receipt = await close_connection(_node(request).dispatcher, conn, CloseCode.KICKED)
     if receipt.outcome is Outcome.OFFLINE:
         raise NotFound("no node has this connection")
@@ -56,6 +56,7 @@ async def delete_connection(request: Request[Any, Any], conn: str) -> HTTPRespon
 async def get_user(request: Request[Any, Any]) -> HTTPResponse:
     """List a user's connections."""
     user = _read_user(request)
+    check_target(request, user, "userId")
     node = _node(request)
     _, (found,), _ = await node.registry.look_up([], [user.key])
     kind = user.from_type

@@ -6,11 +6,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sanic import HTTPResponse, Request, Sanic, raw
-from sanic.exceptions import RequestCancelled, SanicException
+from sanic.exceptions import MethodNotAllowed, NotFound, RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
 from sanic_ws.core import json
-from sanic_ws.errors import InvalidField, InvalidJSON, RegistryUnavailable, TooLarge
+from sanic_ws.errors import InvalidField, InvalidJSON, NotAllowed, RegistryUnavailable, TooLarge
 from sanic_ws.websocket.handshake import Refused
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _answer_known(exc: BaseException) -> HTTPResponse | None:  # noqa: PLR0911 -
             return HTTPResponse(status=499)  # the client went away; nobody reads this
         case Refused():
             return error(exc.status, exc.code, str(exc), exc.field, exc.headers)
+        case NotAllowed():
+            return error(403, "forbidden", str(exc), exc.field)
         case InvalidField():
             status, code = (413, "too_large") if isinstance(exc, TooLarge) else (400, "invalid_field")
             return error(status, code, str(exc), exc.field)
@@ -79,7 +81,13 @@ def _answer_known(exc: BaseException) -> HTTPResponse | None:  # noqa: PLR0911 -
 
 
 def _plain(exception: SanicException) -> str:
-    return str(exception).splitlines()[0] if str(exception) else _CODES[exception.status_code]
+    text = str(exception)
+    # The router's own texts repeat the address, and with it what is in it: a connection's id, or worse.
+    if isinstance(exception, MethodNotAllowed):
+        return "this address is for other methods"
+    if isinstance(exception, NotFound) and text.startswith("Requested URL"):
+        return "nothing is at this address"
+    return text.splitlines()[0] if text else _CODES[exception.status_code]
 
 
 def install(app: Sanic[Any, Any]) -> None:

@@ -10,7 +10,7 @@ from sanic_ws.core import json
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.core.requests import PushRequest, read_push_request
 from sanic_ws.errors import InvalidField, InvalidJSON
-from sanic_ws.http.auth import scope
+from sanic_ws.http.auth import check_targets, scope
 from sanic_ws.http.errors import answer
 from sanic_ws.publishing.sending import push_all
 
@@ -30,6 +30,7 @@ _STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
 async def push(request: Request[Any, Any]) -> HTTPResponse:
     """Push one message and answer with its receipt."""
     asked = _checked(json.loads(request.body), "")
+    check_targets(request, asked)
     (receipt,) = await _push(request, [asked])
     status = 202 if asked.wait == "none" else _STATUS.get(receipt.outcome, 200)
     return answer(receipt.to_json(), status)
@@ -43,6 +44,8 @@ async def batch(request: Request[Any, Any]) -> HTTPResponse:
     if len(values) > MAX_BATCH:
         raise InvalidField("pushes", f"must be at most {MAX_BATCH}")
     asked = [_checked(value, f"pushes[{number}]") for number, value in enumerate(values)]
+    for number, one in enumerate(asked):
+        check_targets(request, one, f"pushes[{number}].")
     receipts = await _push(request, asked)
     return answer({"receipts": [receipt.to_json() for receipt in receipts]})
 

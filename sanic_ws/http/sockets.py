@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sanic import Blueprint, Request
 
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.websocket.connection import Connection
+from sanic_ws.websocket.compressed import new_connection
 from sanic_ws.websocket.handshake import accept, hand_over, read_sign
 
 if TYPE_CHECKING:
@@ -18,35 +18,37 @@ blueprint = Blueprint("sockets")
 
 
 async def connect(request: Request[Any, Any]) -> None:
-    """Take a client in: check, register, then open its socket with ``connected`` as the first frame."""
+    """Take a client in: check, register, then open its socket with ``connected`` as the first frame.
+
+    One that has yet to say who it is is told that it is connected, and is registered after its ``auth``.
+    """
     node: Node = request.app.ctx.node
     clients: Clients = request.app.ctx.clients
     settings = node.settings
-    greeting = accept(request, settings.allowed_origins)
+    accepted = accept(request, settings)
     sign = read_sign(request)
-    connection = Connection(
-        sign,
-        node.new_session(),
-        clients.conversation,
-        settings.max_message_bytes,
-        settings.max_queue_bytes,
-    )
-    if len(node.hub) >= settings.max_connections:
-        hand_over(request, connection, greeting)
+    identity = await clients.authentication.of_request(request)
+    connection = new_connection(accepted, sign, node.new_session(), clients.conversation, settings)
+    if len(node.hub) + clients.keep_alive.unproven >= settings.max_connections:
+        hand_over(request, connection, accepted.greeting)
         connection.close(CloseCode.TOO_MANY, "this node is full")
         return
-    await clients.join(connection)
-    hand_over(request, connection, greeting + clients.conversation.welcome(connection))
+    if identity is None and clients.authentication.needed:
+        clients.await_auth(connection)
+        hand_over(request, connection, accepted.greeting + clients.conversation.greet(connection))
+        return
+    await clients.join(connection, identity)
+    hand_over(request, connection, accepted.greeting + clients.conversation.welcome(connection))
 
 
 async def echo(request: Request[Any, Any]) -> None:
     """Take in a client of the echo endpoint."""
     clients: Clients = request.app.ctx.clients
     settings = request.app.ctx.node.settings
-    greeting = accept(request, settings.allowed_origins)
-    connection = Connection("", "", clients.echo, settings.max_message_bytes, settings.max_queue_bytes)
+    accepted = accept(request, settings)
+    connection = new_connection(accepted, "", "", clients.echo, settings)
     clients.keep_alive.add(connection)
-    hand_over(request, connection, greeting)
+    hand_over(request, connection, accepted.greeting)
 
 
 # Sanic expects no response from these.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from sanic_ws.core.batch import Batch, close_target, encode_batch
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.flights import Owner
+from sanic_ws.core.messages import BadMessage, error_frame
 from sanic_ws.dispatch import Rounds
-from sanic_ws.errors import BrokerError, RegistryUnavailable
+from sanic_ws.errors import BrokerError, IdentityTaken, RegistryUnavailable
 from sanic_ws.registry import Claim, Claimed, Release
 from sanic_ws.registry.port import ENTRY_S
 
@@ -53,16 +54,34 @@ class Membership:
         """Register a new connection as the newest session of its id, and take its binding over.
 
         With the registry out of reach the connection is taken in all the same, and asserted later.
+
+        Raises:
+            IdentityTaken: the id is bound to another user; who has it keeps it.
         """
+        here = self._hub.get(socket.conn)
+        if here is not None and _differ(socket.user, here.user):
+            raise IdentityTaken(_TAKEN)
         replaced = self._hub.add(socket)
         try:
             claimed = await self._claims.add(self._claim(socket))
         except RegistryUnavailable as exc:
             log.debug("connection taken in unregistered: %s", exc)
         else:
+            if _is_taken(claimed):
+                await self._step_back(socket, replaced)
+                raise IdentityTaken(_TAKEN)
             self._take(socket, claimed)
         if replaced is not None:
             replaced.close(CloseCode.REPLACED)
+
+    async def _step_back(self, socket: Socket, replaced: Socket | None) -> None:
+        """Give an id back to the connection here that had it."""
+        if self._hub.remove(socket) and replaced is not None:
+            self._hub.add(replaced)
+            if replaced.left:
+                self.leave(replaced)
+            else:
+                await self.assert_again(replaced)
 
     async def bind(self, socket: Socket, user: User) -> None:
         """Bind a connection to a user, in the hub at once and in the registry before this returns."""
@@ -122,6 +141,12 @@ class Membership:
 
     def _take(self, socket: Socket, claimed: Claimed) -> None:
         """Take in what the registry says of a connection here."""
+        if _is_taken(claimed):
+            # It was let in while the registry was away.
+            self._hub.remove(socket)
+            socket.write(error_frame(BadMessage("identity_taken", _TAKEN)))
+            socket.close(CloseCode.POLICY, _TAKEN)
+            return
         if not claimed.accepted:
             socket.close(CloseCode.REPLACED)
             return
@@ -156,6 +181,17 @@ class Membership:
     async def _release(self, releases: Sequence[Release]) -> list[None]:
         await self._registry.release(releases)
         return [None] * len(releases)
+
+
+_TAKEN = "this id is bound to another user"
+
+
+def _is_taken(claimed: Claimed) -> bool:
+    return claimed.taken
+
+
+def _differ(one: User | None, other: User | None) -> bool:
+    return one is not None and other is not None and one.key != other.key
 
 
 def _note_failure(future: asyncio.Future[None]) -> None:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.messages import message_frame
+from sanic_ws.websocket.admission import Admission
 from sanic_ws.websocket.conversation import Conversation
 from sanic_ws.websocket.echo import Echo
-from sanic_ws.websocket.handshake import Refused
 from sanic_ws.websocket.keepalive import KeepAlive
 
 if TYPE_CHECKING:
+    from sanic_ws.core.tokens import Identity
     from sanic_ws.node import Node
+    from sanic_ws.websocket.authentication import Authentication
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.handlers import Handlers
 
-MAX_JOINING = 2000
-"""Handshakes under way; a node answers some 3,000 a second."""
 DRAIN_STEP_S = 0.1
 CLOSE_S = 1.5
 
@@ -34,39 +34,40 @@ class Clients:
     Args:
         node: what they are connected to.
         handlers: the application's, for what they send.
+        authentication: says who they are.
     """
 
-    def __init__(self, node: Node, handlers: Handlers) -> None:
+    def __init__(self, node: Node, handlers: Handlers, authentication: Authentication) -> None:
         self._node = node
+        self.authentication = authentication
         self.keep_alive = KeepAlive(node.settings.heartbeat_s)
-        self.conversation = Conversation(node, self.keep_alive, handlers)
+        self._admission = Admission(node, self.keep_alive, authentication)
+        self.conversation = Conversation(node, self.keep_alive, handlers, self._admission)
         self.echo = Echo(self.keep_alive)
-        self._joining = 0
 
-    async def join(self, connection: Connection) -> None:
-        """Register a new connection; with too many under way refuse, so that those who came first are served.
+    async def join(self, connection: Connection, identity: Identity | None = None) -> None:
+        """Register a new connection.
 
         Raises:
-            Refused: try again in a moment, or elsewhere (503); or a newer connection took the id (409).
+            Refused: as `Admission.register` does.
         """
-        if self._node.draining:
-            raise Refused(503, "draining", "this node is leaving; connect to another")
-        if self._joining >= MAX_JOINING:
-            raise Refused(503, "busy", "too many clients connect at this moment", retry_after_s=1)
         self.keep_alive.add(connection)
-        self._joining += 1
         try:
-            await self._node.membership.join(connection)
-            if connection.left and self._node.draining:
-                raise Refused(503, "draining", "this node is leaving; connect to another")  # noqa: TRY301
-            if connection.left:
-                raise Refused(409, "replaced", "a newer connection has this id")  # noqa: TRY301
+            await self._admission.register(connection, identity)
         except BaseException:
             connection.abort()
             self.keep_alive.discard(connection)
             raise
-        finally:
-            self._joining -= 1
+
+    def await_auth(self, connection: Connection) -> None:
+        """Keep a connection, unregistered, until its client has said who it is or the time for that is over.
+
+        Raises:
+            Refused: this node is leaving (503).
+        """
+        self._admission.check_open()
+        self.keep_alive.add(connection)
+        self.keep_alive.await_proof(connection, self._node.settings.auth_timeout_s)
 
     async def drain(self, drain_s: float) -> None:
         """Tell clients to come back elsewhere, in paced batches, each with a wait of its own."""

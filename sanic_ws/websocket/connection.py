@@ -1,19 +1,14 @@
-"""One WebSocket: an `asyncio.Protocol` around the sans-I/O protocol of ``websockets``.
+"""One WebSocket: an `asyncio.Protocol` that reads and writes frames.
 
 No task, no lock and no timer per connection. Output is bounded by the transport's own buffer: past the
 bound nothing more is written, and input pauses too, so that a client that does not read cannot make the
-node hold its answers.
+node hold its answers. What it had sent by then is answered once it reads again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Protocol, cast
-
-from websockets.frames import Frame, Opcode
-from websockets.protocol import OPEN
-from websockets.server import ServerProtocol
 
 try:
     from websockets.speedups import apply_mask
@@ -21,27 +16,18 @@ except ImportError:
     from websockets.utils import apply_mask
 
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.core.frames import ping_frame
+from sanic_ws.core.frames import close_frame, ping_frame, pong_frame, repeated_close_frame
+from sanic_ws.websocket.incoming import BINARY, CLOSE, PING, PONG, TEXT, BrokenProtocol, Incoming
 
 if TYPE_CHECKING:
-    from websockets.typing import BytesLike
-
     from sanic_ws.core.identity import User
 
 _PING = ping_frame()
 
-_QUIET = logging.getLogger("sanic_ws.websocket.protocol")
-_QUIET.setLevel(logging.WARNING)
-
 # Of a client's frame (RFC 6455, section 5.2): final and without reserved bits.
-_SIMPLE = {0x81: Opcode.TEXT, 0x82: Opcode.BINARY, 0x8A: Opcode.PONG}
+_SIMPLE = {0x81: TEXT, 0x82: BINARY, 0x8A: PONG}
 _MASKED, _MEDIUM, _LONG = 0x80, 126, 127
-_SHORTEST, _FAST_BYTES, _MAX_CONTROL = 6, 0xFFFF, 125
-
-
-def _wire_size(length: int) -> int:
-    """Return how long a client's frame is, its head included."""
-    return length + (6 if length < _MEDIUM else 8 if length <= _FAST_BYTES else 14)
+_SHORTEST, _MAX_CONTROL = 6, 125
 
 
 class Owner(Protocol):
@@ -72,16 +58,14 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_ended",
+        "_incoming",
         "_left",
         "_max_message_bytes",
         "_max_queue_bytes",
-        "_message",
-        "_message_is_text",
         "_owner",
         "_paused",
-        "_protocol",
         "_transport",
-        "_unread",
         "conn",
         "generation",
         "opened",
@@ -89,6 +73,9 @@ class Connection(asyncio.Protocol):
         "silent_beats",
         "user",
     )
+
+    compressed = False
+    """Whether client and node agreed on permessage-deflate."""
 
     def __init__(
         self, conn: str, session: str, owner: Owner, max_message_bytes: int, max_queue_bytes: int
@@ -99,18 +86,16 @@ class Connection(asyncio.Protocol):
         self.opened = False
         self.generation = 0
         self.silent_beats = 0
-        # Made for what needs it: most connections never send anything but whole short messages.
-        self._protocol: ServerProtocol | None = None
         self._owner = owner
         self._max_message_bytes = max_message_bytes
         self._max_queue_bytes = max_queue_bytes
         self._transport: asyncio.Transport | None = None
         self._paused = False
         self._left = False
-        # Bytes given to the protocol that it has not made frames of: 0 between two frames.
-        self._unread = 0
-        self._message: bytearray | None = None
-        self._message_is_text = False
+        # Nothing more is read: the client has said goodbye, or has broken the protocol.
+        self._ended = False
+        # Only while something is begun: most connections never send anything but whole short messages.
+        self._incoming: Incoming | None = None
 
     # Output
 
@@ -133,8 +118,7 @@ class Connection(asyncio.Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing more is written after it."""
         if self._transport is not None and not self._left:
-            self._sans_io().send_close(code, reason)
-            self._flush()
+            self._transport.write(close_frame(code, reason))
         self._leave()
 
     def abort(self) -> None:
@@ -158,32 +142,21 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what the client sent."""
         self.silent_beats = 0
-        if not self._unread:
+        if self._incoming is None:
             data = self._read_whole_frames(data)
             if not data:
                 return
-        self._unread += len(data)
-        protocol = self._sans_io()
-        if protocol.reader.eof:
-            return
-        protocol.receive_data(data)
-        for event in protocol.events_received():
-            frame = cast("Frame", event)
-            self._unread -= _wire_size(len(frame.data))
-            self._take(frame)
-        self._flush()
-        if protocol.state is not OPEN:
-            self._leave()
+        self._read_rest(data)
 
     def _read_whole_frames(self, data: bytes) -> bytes:
         """Read messages that came whole, in one frame of moderate size; return what is left.
 
-        That is nearly all that clients send, and takes a fifth of the time that the protocol takes,
-        which gets everything else: parts, fragments, control frames, and whatever is wrong.
+        That is nearly all that clients send, and takes a fifth of the time of `Incoming`, which gets
+        everything else: parts, fragments, control frames, and whatever is wrong.
         """
         position, size = 0, len(data)
-        while self._message is None and not self._left and size - position >= _SHORTEST:
-            opcode = _SIMPLE.get(data[position])
+        while size - position >= _SHORTEST and not (self._left or self._paused):
+            kind = _SIMPLE.get(data[position])
             length = data[position + 1] - _MASKED
             head = 6
             if length == _LONG:
@@ -193,28 +166,59 @@ class Connection(asyncio.Protocol):
                 head = 8
             start = position + head
             end = start + length
-            if opcode is None or not 0 <= length <= self._max_message_bytes or end > size:
+            if kind is None or not 0 <= length <= self._max_message_bytes or end > size:
                 break
-            if opcode is Opcode.PONG:
+            if kind == PONG:
                 if length > _MAX_CONTROL:
                     break
                 position = end
                 continue
-            position = end
             payload = apply_mask(data[start:end], data[start - 4 : start])
-            self._deliver(payload, opcode is Opcode.TEXT)
+            position = end
+            if kind == BINARY:
+                self._owner.received(self, payload)
+                continue
+            try:
+                text = payload.decode()
+            except UnicodeDecodeError:
+                self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+            else:
+                self._owner.received(self, text)
         return data[position:] if position else data
+
+    def _read_rest(self, data: bytes) -> None:
+        if self._ended:
+            return
+        if self._incoming is None:
+            self._incoming = Incoming(self._max_message_bytes, compressed=self.compressed)
+        self._incoming.feed(data)
+        self._go_on(self._incoming)
+
+    def _go_on(self, incoming: Incoming) -> None:
+        """Take what has come; while the client does not read, no more than is needed to close."""
+        try:
+            while self._left or not self._paused:
+                found = incoming.next()
+                if found is None:
+                    break
+                self._take(*found)
+                if self._ended:
+                    return
+        except BrokenProtocol as exc:
+            self._fail(exc.code, str(exc))
+            return
+        if incoming.idle:
+            self._incoming = None
 
     def eof_received(self) -> bool:
         """Take in that the client sends no more: close."""
-        self._sans_io().receive_eof()
-        self._flush()
         self._leave()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """Let go of the socket."""
         self._leave()
+        self._end()
         self._transport = None
         self._owner.lost(self)
 
@@ -231,58 +235,53 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         self._owner.stuck(self, paused=False)
+        if self._incoming is not None:
+            self._go_on(self._incoming)
 
     # Input
 
-    def _take(self, frame: Frame) -> None:
-        """Put messages together from frames (RFC 6455, section 5.4); pings were answered already."""
-        opcode = frame.opcode
-        if opcode is Opcode.CONT:
-            assert self._message is not None
-            self._message += frame.data
-            if frame.fin:
-                message, self._message = self._message, None
-                self._deliver(message, self._message_is_text)
-        elif opcode is Opcode.TEXT or opcode is Opcode.BINARY:
-            if frame.fin:
-                self._deliver(frame.data, opcode is Opcode.TEXT)
-            else:
-                self._message = bytearray(frame.data)
-                self._message_is_text = opcode is Opcode.TEXT
-
-    def _deliver(self, message: BytesLike, is_text: bool) -> None:
-        if self._left:
+    def _take(self, kind: int, payload: str | bytes) -> None:
+        """Hand a message over, or answer a control frame; after a close only the client's own matters."""
+        if kind == CLOSE:
+            self._end_handshake(cast("bytes", payload))
+        elif self._left:
             return
-        if not is_text:
-            self._owner.received(self, bytes(message))
-            return
-        try:
-            text = str(message, "utf-8")
-        except UnicodeDecodeError:
-            self._sans_io().fail(CloseCode.INVALID_DATA, "not UTF-8")
-            self._flush()
-            self._leave()
-        else:
-            self._owner.received(self, text)
+        elif kind == PING:
+            self._write(pong_frame(cast("bytes", payload)))
+        elif kind != PONG:
+            self._owner.received(self, payload)
 
-    def _flush(self) -> None:
+    def _end_handshake(self, payload: bytes) -> None:
+        """Answer a close with the same, unless it is the answer to ours (RFC 6455, section 5.5.1)."""
+        if not self._left:
+            self._write(repeated_close_frame(payload))
+        self._end()
+        self._leave()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        """Close without waiting for the client's answer (RFC 6455, section 7.1.7)."""
         transport = self._transport
-        for data in self._sans_io().data_to_send():
-            if transport is None:
-                return
-            if data:
-                transport.write(data)
-            elif self._sans_io().close_rcvd is None and transport.can_write_eof():
-                # What the client is still sending has to be read, or the system resets the connection
-                # and the client never sees why it was closed.
+        self._end()
+        if transport is not None:
+            if not self._left:
+                self._write(close_frame(code, reason))
+            # What the client is still sending has to be read, or the system resets the connection
+            # and the client never sees why it was closed.
+            if transport.can_write_eof():
                 transport.write_eof()
             else:
                 transport.close()
+        self._leave()
 
-    def _sans_io(self) -> ServerProtocol:
-        if self._protocol is None:
-            self._protocol = ServerProtocol(state=OPEN, max_size=self._max_message_bytes, logger=_QUIET)
-        return self._protocol
+    def _write(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._incoming = None
 
     def _leave(self) -> None:
         if not self._left:

@@ -11,17 +11,20 @@ from sanic_ws.core.messages import BadMessage, error_frame, message_frame, read_
 from sanic_ws.errors import InvalidField, InvalidJSON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from sanic_ws.core.messages import ClientMessage
     from sanic_ws.node import Node
+    from sanic_ws.websocket.admission import Admission
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.handlers import Handlers
     from sanic_ws.websocket.keepalive import KeepAlive
 
 OWN_TYPES = frozenset({"ping", "user_info", "auth", "join", "leave", "ack", "reply", "resume"})
 """Types of client messages that are the gateway's own, now or by the contract."""
+
+_BEFORE_AUTH = frozenset({"ping", "auth"})
 
 log = logging.getLogger("sanic_ws.websocket")
 
@@ -33,22 +36,29 @@ class Conversation:
         node: what they are connected to.
         keep_alive: watches them.
         handlers: the application's, for types that are not the gateway's own.
+        admission: lets those in that say later who they are.
     """
 
-    def __init__(self, node: Node, keep_alive: KeepAlive, handlers: Handlers) -> None:
+    def __init__(self, node: Node, keep_alive: KeepAlive, handlers: Handlers, admission: Admission) -> None:
         self._node = node
         self._keep_alive = keep_alive
         self._handlers = handlers
+        self._admission = admission
         self._answers: dict[str, Callable[[Connection, ClientMessage], None]] = {
             "ping": self._pong,
             "user_info": self._user_info,
+            "auth": self._auth,
         }
         self._tasks: set[asyncio.Task[None]] = set()
 
     def welcome(self, connection: Connection) -> bytes:
         """Open a connection for pushes; return the first frame for its client."""
-        settings = self._node.settings
         connection.opened = True
+        return self.greet(connection)
+
+    def greet(self, connection: Connection) -> bytes:
+        """Return the first frame for a client."""
+        settings = self._node.settings
         return message_frame(
             "connected",
             {
@@ -86,6 +96,7 @@ class Conversation:
     def lost(self, connection: Connection) -> None:
         """Forget a connection."""
         self._keep_alive.discard(connection)
+        self._admission.forget(connection)
 
     def stuck(self, connection: Connection, *, paused: bool) -> None:
         """Watch how long a client does not read."""
@@ -94,6 +105,8 @@ class Conversation:
     # Messages
 
     def _handle(self, connection: Connection, message: ClientMessage) -> None:
+        if not connection.opened and message.type not in _BEFORE_AUTH:
+            raise BadMessage("not_authenticated", "send auth with a token first", message.id)
         answer = self._answers.get(message.type)
         if answer is not None:
             answer(connection, message)
@@ -103,7 +116,13 @@ class Conversation:
     def _pong(self, connection: Connection, message: ClientMessage) -> None:
         connection.write(message_frame("pong", message.data, message.id))
 
+    def _auth(self, connection: Connection, message: ClientMessage) -> None:
+        self._start(self._guarded(connection, self._admission.authenticate(connection, message)))
+
     def _user_info(self, connection: Connection, message: ClientMessage) -> None:
+        if self._admission.has_proven(connection):
+            reason = "this connection's user is proven, and does not change"
+            raise BadMessage("identity_not_trusted", reason, message.id)
         if not self._node.settings.trust_client_identity:
             reason = "this gateway does not take a client's word for who it is"
             raise BadMessage("identity_not_trusted", reason, message.id)
@@ -116,6 +135,15 @@ class Conversation:
     async def _bind(self, connection: Connection, user: Any, message_id: str | None) -> None:
         await self._node.membership.bind(connection, user)
         connection.write(message_frame("user_bound", {"user": user.to_json()}, message_id))
+
+    async def _guarded(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except BadMessage as exc:
+            connection.write(error_frame(exc))
+        except Exception:
+            log.exception("client message not handled")
+            connection.write(error_frame(BadMessage("internal_error", "the message could not be handled")))
 
     def _start(self, coroutine: Any) -> None:
         task = asyncio.create_task(coroutine)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import base64
 import binascii
 import secrets
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from websockets.exceptions import InvalidHeader
+from websockets.headers import parse_subprotocol
 from websockets.utils import accept_key
 
 from sanic_ws.core.identity import check_conn
 from sanic_ws.errors import InvalidField, SanicWsError
+from sanic_ws.websocket.compression import agree
 
 if TYPE_CHECKING:
     from sanic.request import Request
     from sanic.server import HttpProtocol
 
+    from sanic_ws.settings import Settings
     from sanic_ws.websocket.connection import Connection
 
 SIGN_BYTES = 16
@@ -51,7 +55,19 @@ class Refused(SanicWsError):  # noqa: N818 - what happened to the handshake
         self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
-def accept(request: Request[Any, Any], origins: tuple[str, ...]) -> bytes:
+class Accepted(NamedTuple):
+    """Hold what was agreed on with a client.
+
+    Attributes:
+        greeting: the answer to its request.
+        window_bits: of permessage-deflate; 0: messages are not compressed.
+    """
+
+    greeting: bytes
+    window_bits: int = 0
+
+
+def accept(request: Request[Any, Any], settings: Settings) -> Accepted:
     """Check an upgrade request (RFC 6455, section 4.2.1); return the answer that accepts it.
 
     Raises:
@@ -60,7 +76,7 @@ def accept(request: Request[Any, Any], origins: tuple[str, ...]) -> bytes:
     headers = request.headers
     if request.method != "GET" or headers.get("upgrade", "").lower() != "websocket":
         raise Refused(400, "not_a_websocket", "this address is for WebSocket connections only")
-    _check_origin(request, origins)
+    _check_origin(request, settings.allowed_origins)
     if "upgrade" not in {
         token.strip().lower() for token in ",".join(headers.getall("connection", [])).split(",")
     }:
@@ -72,14 +88,45 @@ def accept(request: Request[Any, Any], origins: tuple[str, ...]) -> bytes:
     keys = headers.getall("sec-websocket-key", [])
     if len(keys) != 1 or not _is_key(keys[0]):
         raise Refused(400, "bad_handshake", "Sec-WebSocket-Key: must be 16 bytes in base64, once")
-    return _ACCEPTED % accept_key(keys[0].strip()).encode()
+    return _agree(request, settings, _ACCEPTED + accept_key(keys[0].strip()).encode())
 
 
 _ACCEPTED = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n"
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 )
 _KEY_BYTES = 16
+
+
+def _agree(request: Request[Any, Any], settings: Settings, answer: bytes) -> Accepted:
+    """Answer what the client offers: extensions (RFC 6455, section 9.1) and subprotocols (section 4.2.2)."""
+    window_bits = 0
+    offers = _joined(request, "sec-websocket-extensions")
+    if settings.compression and offers:
+        try:
+            window_bits, agreed = agree(offers)
+        except InvalidHeader:
+            raise Refused(400, "bad_handshake", "Sec-WebSocket-Extensions: cannot be read") from None
+        if window_bits:
+            answer += f"\r\nSec-WebSocket-Extensions: {agreed}".encode()
+    offered = _joined(request, "sec-websocket-protocol")
+    if settings.subprotocols and offered:
+        chosen = _choose(offered, settings.subprotocols)
+        if chosen:
+            answer += f"\r\nSec-WebSocket-Protocol: {chosen}".encode()
+    return Accepted(answer + b"\r\n\r\n", window_bits)
+
+
+def _joined(request: Request[Any, Any], name: str) -> str:
+    """Return a header that may be given in several pieces (RFC 9110, section 5.3)."""
+    return ", ".join(request.headers.getall(name, []))
+
+
+def _choose(offered: str, known: tuple[str, ...]) -> str | None:
+    try:
+        wanted = parse_subprotocol(offered)
+    except InvalidHeader:
+        raise Refused(400, "bad_handshake", "Sec-WebSocket-Protocol: cannot be read") from None
+    return next((name for name in wanted if name in known), None)
 
 
 def _is_key(key: str) -> bool:
@@ -124,9 +171,10 @@ def hand_over(request: Request[Any, Any], connection: Connection, greeting: byte
     before.connections.discard(before)
     # Sanic closes what it still holds when its task for the request ends.
     before.transport = None
-    early = bytes(before.recv_buffer)
-    if before.recv_buffer:
-        before.recv_buffer.clear()
-        connection.data_received(early)
     if transport.is_reading() is False:
         transport.resume_reading()
+    # After that: what it answers to these may be so much that it stops reading.
+    early = bytes(before.recv_buffer)
+    if early:
+        before.recv_buffer.clear()
+        connection.data_received(early)

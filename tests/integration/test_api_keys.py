@@ -7,7 +7,10 @@ import pytest
 from tests.integration.peers import call, eventually, push_body, run_command, unique
 from tests.servers import GatewayNode, free_port
 
-KEYS = "all:key-of-all,pusher:key-of-pusher:push,reader:key-of-reader:read,boss:key-of-boss:admin"
+KEYS = (
+    "all:key-of-all,pusher:key-of-pusher:push,reader:key-of-reader:read,boss:key-of-boss:admin,"
+    "all:next-key-of-all,few:key-of-few::conn=few-*+user=eu-*+tenant=9"
+)
 CALLS = [
     ("push", "POST", "/api/v1/push", push_body({"conn": "nobody-at-all"})),
     ("push", "POST", "/api/v1/push/batch", {"pushes": []}),
@@ -100,6 +103,81 @@ async def test_pages_of_other_origins_may_not_connect_unless_chosen(node, connec
     assert await (await connect(node, unique())).is_alive()
 
 
+async def test_two_keys_of_one_name_are_both_good(node):
+    for key in ("key-of-all", "next-key-of-all"):
+        assert (await call(node, "GET", "/api/v1/stats", key=key)).status == 200
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        {"conn": "few-1"},
+        {"conns": ["few-1", "few-2"]},
+        {"user": {"userId": "eu-1", "tenantId": 7}},
+        {"user": {"userId": 1, "tenantId": 9, "fromType": "web"}},
+        {"users": [{"userId": "eu-1"}, {"userId": 2, "tenantId": 9}]},
+    ],
+)
+async def test_limited_key_reaches_its_targets(node, to):
+    answer = await call(node, "POST", "/api/v1/push", push_body(to), key="key-of-few")
+    assert (answer.status, answer.json["outcome"]) == (200, "offline")
+
+
+BEYOND = [
+    ({"conn": "other-1"}, "to.conn"),
+    ({"conns": ["few-1", "other-1"]}, "to.conns[1]"),
+    ({"conns": ["other-1"]}, "to.conns[0]"),
+    ({"user": {"userId": 1}}, "to.user"),
+    ({"user": {"userId": 1, "tenantId": 90}}, "to.user"),
+    ({"users": [{"userId": "eu-1"}, {"userId": "us-1"}]}, "to.users[1]"),
+    ({"all": True}, "to.all"),
+]
+
+
+@pytest.mark.parametrize(("to", "field"), BEYOND)
+async def test_limited_key_reaches_nothing_else(node, to, field):
+    answer = await call(node, "POST", "/api/v1/push", push_body(to), key="key-of-few")
+    assert answer.status == 403
+    assert (answer.error["code"], answer.error["field"]) == ("forbidden", field)
+    pushes = {"pushes": [push_body({"conn": "few-1"}), push_body(to)]}
+    answer = await call(node, "POST", "/api/v1/push/batch", pushes, key="key-of-few")
+    assert answer.status == 403
+    assert answer.error["field"] == f"pushes[1].{field}"
+
+
+async def test_batch_beyond_a_keys_reach_sends_nothing(node, connect):
+    client = await connect(node, unique("few"))
+    pushes = {"pushes": [push_body({"conn": client.conn}), push_body({"conn": "other-1"})]}
+    assert (await call(node, "POST", "/api/v1/push/batch", pushes, key="key-of-few")).status == 403
+    assert await client.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "field"),
+    [
+        ("GET", "/api/v1/connections/other-1", "conn"),
+        ("DELETE", "/api/v1/connections/other-1", "conn"),
+        ("GET", "/api/v1/users?userId=1", "userId"),
+    ],
+)
+async def test_limited_key_sees_and_closes_nothing_else(node, method, path, field):
+    answer = await call(node, method, path, key="key-of-few")
+    assert (answer.status, answer.error["field"]) == (403, field)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/v1/connections/few-1", 404),
+        ("DELETE", "/api/v1/connections/few-1", 404),
+        ("GET", "/api/v1/users?userId=eu-1", 200),
+        ("GET", "/api/v1/nodes", 200),
+    ],
+)
+async def test_limited_key_sees_and_closes_its_targets(node, method, path, status):
+    assert (await call(node, method, path, key="key-of-few")).status == status
+
+
 async def test_keys_are_not_logged(node):
     await call(node, "GET", "/api/v1/stats", key="key-of-all")
     await call(node, "GET", "/api/v1/stats", key="mistyped-key")
@@ -119,8 +197,9 @@ async def test_trust_and_open_origins_are_warned_about_by_name(cluster):
     with GatewayNode("serve", name="open", env=env) as node:
         logged = node.log.read_text()
         await eventually(lambda: node.get_status("/readyz") == 200, "ready")
-    assert "SANIC_WS_TRUST_CLIENT_IDENTITY" in logged
-    assert "SANIC_WS_ALLOWED_ORIGINS" in logged
+    assert "SANIC_WS_TRUST_CLIENT_IDENTITY is on" in logged
+    assert "SANIC_WS_ALLOWED_ORIGINS holds *" in logged
+    assert "SANIC_WS_API_KEYS: the key of a is shorter than 16 characters" in logged
 
 
 @pytest.mark.parametrize("keys", [None, "", " ", ","])

@@ -10,6 +10,7 @@ import pytest
 from sanic_ws.core import json
 from sanic_ws.core.batch import Batch, Reply, decode_batch, decode_reply, encode_batch, encode_reply
 from sanic_ws.core.flights import Flight, Found, Owner, UserConnection
+from sanic_ws.core.frames import text_frame
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, User
 from sanic_ws.core.outcomes import Answer
@@ -18,6 +19,7 @@ from sanic_ws.core.reception import carry_out
 from sanic_ws.core.requests import PushRequest, read_push_request
 from sanic_ws.core.routing import Router
 from sanic_ws.registry.redis import RedisRegistry
+from sanic_ws.websocket.compressed import CompressedConnection
 from sanic_ws.websocket.connection import Connection
 
 MANY = 200
@@ -62,6 +64,11 @@ class Nobody:
     def leaving(self, connection): ...
     def lost(self, connection): ...
     def stuck(self, connection, *, paused): ...
+
+
+class Transport:
+    def write(self, data): ...
+    def set_write_buffer_limits(self, high, low): ...
 
 
 CONNS = [f"c{number}" for number in range(MANY)]
@@ -149,4 +156,18 @@ def test_owner_read_from_the_registry():
 def test_client_message():
     connection = Connection("c", "1", Nobody(), 1 << 20, 1 << 20)
     message = b"\x81\x85\0\0\0\0hello"
-    assert instructions(lambda: [connection.data_received(message) for _ in range(MANY)]) < 200
+    assert instructions(lambda: [connection.data_received(message) for _ in range(MANY)]) < 180
+
+
+def test_frame_written():
+    connection = Connection("c", "1", Nobody(), 1 << 20, 1 << 20)
+    connection.connection_made(Transport())
+    assert instructions(lambda: [connection.write(FRAME) for _ in range(MANY)]) < 34
+
+
+def test_compressed_frame_that_others_got_written():
+    connection = CompressedConnection("c", "1", Nobody(), 1 << 20, 1 << 20, 12)
+    connection.connection_made(Transport())
+    frame = text_frame(b"hello" * 100)
+    connection.write(frame)
+    assert instructions(lambda: [connection.write(frame) for _ in range(MANY)]) < 100

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import hashlib
 import os
 
 import pytest
 from pydantic import ValidationError
 
 from sanic_ws.errors import InvalidField
-from sanic_ws.settings import ApiKey, Settings, parse_api_keys, read_settings
+from sanic_ws.settings import Settings, read_settings
+from tests.tokens import rsa_key
 
 SERVE = {"redis_url": "redis://r", "amqp_url": "amqp://a", "api_keys": "backend:secret"}
+PEM = rsa_key().pem
 
 
 @pytest.fixture(autouse=True)
@@ -66,11 +67,19 @@ def test_serve_says_what_is_missing(missing):
         ("max_message_bytes", 10),
         ("max_queue_bytes", 10),
         ("max_connections", 0),
+        ("header_timeout_s", 0),
+        ("compression", "perhaps"),
+        ("subprotocols", "a b"),
+        ("subprotocols", "ok, a/b"),
+        ("subprotocols", "ä"),
         ("trust_client_identity", "perhaps"),
         ("api_keys", "nokey"),
         ("api_keys", ":key"),
         ("api_keys", "name:"),
         ("api_keys", "name:key:fly"),
+        ("api_keys", "name:key:push:"),
+        ("api_keys", "name:key:push:everybody"),
+        ("api_keys", "a:key,b:key"),
         ("api_keys", ","),
     ],
 )
@@ -99,6 +108,17 @@ def test_environment_is_read(monkeypatch):
     settings = read_settings("serve")
     assert (settings.port, settings.trust_client_identity) == (9000, True)
     assert settings.allowed_origins == ("https://a.example", "https://b.example")
+
+
+def test_subprotocols_are_a_list(monkeypatch):
+    assert read_settings("dev").subprotocols == ()
+    monkeypatch.setenv("SANIC_WS_SUBPROTOCOLS", "v2.example, v1.example,")
+    assert read_settings("dev").subprotocols == ("v2.example", "v1.example")
+    assert read_settings("dev", subprotocols="").subprotocols == ()
+
+
+def test_compression_is_off_unless_it_is_asked_for():
+    assert [read_settings("dev", compression=given).compression for given in (None, True)] == [False, True]
 
 
 def test_what_is_given_wins_over_the_environment(monkeypatch):
@@ -147,19 +167,66 @@ def test_keys_are_not_shown():
     assert "secret" not in repr(read_settings("serve", **SERVE))
 
 
-def test_key_keeps_its_hash_only():
-    key = ApiKey.parse("backend:se:push")
-    assert key.digest == hashlib.sha256(b"se").digest()
-    assert (key.name, key.scopes) == ("backend", frozenset({"push"}))
+@pytest.mark.parametrize("mode", ["dev", "serve"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("jwt_secret", "s" * 31),
+        ("jwt_secret", PEM),
+        ("jwt_public_key", "-----BEGIN PUBLIC KEY-----"),
+        ("jwt_public_key", "/there/is/no/such/file"),
+        ("jwt_public_key", "no-path\0"),
+        ("jwt_public_key", "/"),
+        ("jwt_public_key", rsa_key(1024).pem),
+        ("jwt_jwks_url", "http://keys.example/"),
+        ("jwt_jwks_url", "http://127.0.0.1.keys.example/"),
+        ("jwt_jwks_url", "http://localhost@keys.example/"),
+        ("jwt_jwks_url", "ftp://127.0.0.1/"),
+        ("jwt_jwks_url", "file:///etc/passwd"),
+        ("jwt_jwks_url", "keys.example"),
+        ("auth_timeout_s", 0),
+        ("auth_timeout_s", "inf"),
+    ],
+)
+def test_setting_of_tokens_that_is_wrong_or_weak_is_named_and_not_shown(mode, name, value):
+    with pytest.raises(InvalidField) as caught:
+        read_settings(mode, **{**SERVE, name: value})
+    assert caught.value.field == f"SANIC_WS_{name.upper()}"
+    assert isinstance(value, int) or len(value) < 4 or value not in str(caught.value)
 
 
-def test_key_without_scopes_has_all():
-    assert ApiKey.parse("a:k").scopes == {"push", "read", "admin"}
-    assert ApiKey.parse("a:k:push+read").scopes == {"push", "read"}
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("jwt_secret", "jwt_public_key"),
+        ("jwt_secret", "jwt_jwks_url"),
+        ("jwt_public_key", "jwt_jwks_url"),
+    ],
+)
+def test_tokens_have_one_kind_of_key(one, other):
+    given = {"jwt_secret": "s" * 32, "jwt_public_key": PEM, "jwt_jwks_url": "https://keys.example"}
+    both = {name: given[name] for name in (one, other)}
+    assert refused("serve", **SERVE, **both) == f"SANIC_WS_{other.upper()}"
 
 
-def test_several_keys_are_read():
-    assert [key.name for key in parse_api_keys(" a:1 , b:2:read ,")] == ["a", "b"]
+@pytest.mark.parametrize(
+    "url", ["https://keys.example/a?b", "http://127.0.0.1:81/", "http://[::1]/", "http://localhost"]
+)
+def test_keys_come_encrypted_or_from_this_machine(url):
+    assert read_settings("serve", **SERVE, jwt_jwks_url=url).jwt_jwks_url == url
+
+
+def test_public_key_may_be_text_one_line_or_a_file(tmp_path, monkeypatch):
+    file = tmp_path / "key.pem"
+    file.write_text(PEM)
+    for value in (PEM, PEM.replace("\n", "\\n"), str(file)):
+        assert read_settings("serve", **SERVE, jwt_public_key=value).jwt_public_key == PEM
+    monkeypatch.setenv("SANIC_WS_JWT_PUBLIC_KEY", str(file))
+    assert read_settings("dev").jwt_public_key == PEM
+
+
+def test_secret_of_tokens_is_not_shown():
+    assert "s" * 32 not in repr(read_settings("serve", **SERVE, jwt_secret="s" * 32))
 
 
 def test_every_setting_is_described():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import sys
@@ -18,6 +19,15 @@ from sanic_ws.errors import SanicWsError
 
 COMMANDS = ["dev", "serve", "push", "listen", "nodes", "check"]
 SERVE = ["--redis-url", "redis://127.0.0.1:1", "--amqp-url", "amqp://127.0.0.1:1", "--api-keys", "a:b"]
+
+
+@pytest.fixture(autouse=True)
+def _log_level():
+    """`check` silences the log of its process."""
+    logger = logging.getLogger("sanic_ws")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture(autouse=True)
@@ -318,9 +328,16 @@ def test_serve_warns_of_trust_and_open_origins_by_name(run, started, caplog):
     assert "SANIC_WS_ALLOWED_ORIGINS" in caplog.text
 
 
-def test_serve_warns_of_nothing_else(run, started, caplog):
+def test_serve_warns_of_anonymous_clients_and_short_keys_by_name(run, started, caplog):
     run("serve", *SERVE, "--port", str(closed_port()))
-    assert caplog.text == ""
+    assert "SANIC_WS_JWT_SECRET" in caplog.text
+    assert "SANIC_WS_API_KEYS" in caplog.text
+
+
+def test_serve_warns_of_nothing_where_all_is_safe(run, started, caplog):
+    safe = ["--api-keys", "a:0123456789abcdef", "--jwt-secret", "0123456789abcdef" * 2]
+    run("serve", *SERVE[:4], *safe, "--port", str(closed_port()))
+    assert (len(started), caplog.text) == (1, "")
 
 
 @pytest.mark.parametrize("command", [["dev"], ["serve", *SERVE]])

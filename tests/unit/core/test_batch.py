@@ -146,7 +146,7 @@ def test_close_target_comes_out_as_it_went_in(session):
     assert read_close_target(close_target("c", 4403, session)) == ("c", 4403, session or None)
 
 
-@pytest.mark.parametrize("target", ["!", "!c", "!c x", "!c -1", "!c 4403.5"])
+@pytest.mark.parametrize("target", ["!", "!c", "!c x", "!c -1", "!c 4403.5", "!c 99999", "!c 1"])
 def test_what_is_no_close_target_is_refused(target):
     with pytest.raises(MalformedBatch):
         read_close_target(target)

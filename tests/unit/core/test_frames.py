@@ -4,7 +4,17 @@ import pytest
 from websockets.frames import Close, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
-from sanic_ws.core.frames import binary_frame, close_frame, ping_frame, text_frame
+from sanic_ws.core.frames import (
+    binary_frame,
+    close_frame,
+    compressed_frame,
+    payload_start,
+    ping_frame,
+    pong_frame,
+    repeated_close_frame,
+    split_frames,
+    text_frame,
+)
 
 
 def read(data: bytes):
@@ -45,3 +55,39 @@ def test_reason_is_cut_to_what_fits_a_control_frame():
 
 def test_cut_reason_is_still_utf_8():
     Close.parse(read(close_frame(4403, "€" * 50)).data)
+    assert Close.parse(read(close_frame(4403, "ab" + "€" * 50)).data).reason == "ab" + "€" * 40
+
+
+def test_pong_carries_the_pings_payload():
+    assert (read(pong_frame(b"p")).opcode, read(pong_frame(b"p")).data) == (Opcode.PONG, b"p")
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x03\xe8bye"])
+def test_close_is_answered_with_the_same(payload):
+    assert (read(repeated_close_frame(payload)).opcode, read(repeated_close_frame(payload)).data) == (
+        Opcode.CLOSE,
+        payload,
+    )
+
+
+def test_compressed_frame_has_its_bit_set():
+    assert compressed_frame(text_frame(b"long"), b"x") == b"\xc1\x01x"
+
+
+FRAMES = [text_frame(b""), binary_frame(b"x" * 126), ping_frame(), text_frame(b"x" * 65536), text_frame(b"a")]
+
+
+@pytest.mark.parametrize("frames", [[], FRAMES, FRAMES[:1], FRAMES[3:]])
+def test_frames_that_were_joined_are_cut_apart(frames):
+    assert split_frames(b"".join(frames)) == frames
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_payload_starts_behind_the_head(frame):
+    joined = b"\x81\x00" + frame
+    assert joined[payload_start(joined, 2) :] == read(frame).data
+
+
+@pytest.mark.parametrize("cut", [1, 3, 12, 65538])
+def test_bytes_that_are_no_whole_frames_are_none(cut):
+    assert split_frames(b"\x81\x00" + text_frame(b"x" * 65536)[:cut]) == []

@@ -10,6 +10,7 @@ import pytest
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.hub import Hub
+from sanic_ws.websocket import admission
 from sanic_ws.websocket import clients as module
 from sanic_ws.websocket.clients import Clients
 from sanic_ws.websocket.handlers import Handlers
@@ -61,13 +62,13 @@ class FakeConnection:
 @pytest.fixture
 def node():
     hub = Hub()
-    settings = SimpleNamespace(heartbeat_s=25.0)
+    settings = SimpleNamespace(heartbeat_s=25.0, auth_timeout_s=10.0)
     return SimpleNamespace(hub=hub, membership=FakeMembership(hub), settings=settings, draining=False)
 
 
 @pytest.fixture
 def clients(node):
-    return Clients(node, Handlers())
+    return Clients(node, Handlers(), SimpleNamespace(takes_tokens=False, needed=False))
 
 
 async def join_some(clients, number, **how) -> list[FakeConnection]:
@@ -86,7 +87,7 @@ async def refused(clients, conn="late") -> Refused:
 
 
 async def test_too_many_at_a_time_are_told_to_come_back(clients, node, monkeypatch):
-    monkeypatch.setattr(module, "MAX_JOINING", 3)
+    monkeypatch.setattr(admission, "MAX_JOINING", 3)
     node.membership.gate.clear()
     first = [asyncio.create_task(clients.join(FakeConnection(f"c{n}", clients))) for n in range(3)]
     await eventually(lambda: node.membership.waiting == 3, "three to wait")
@@ -99,7 +100,7 @@ async def test_too_many_at_a_time_are_told_to_come_back(clients, node, monkeypat
 
 
 async def test_client_that_went_away_while_it_connected_makes_room(clients, node, monkeypatch):
-    monkeypatch.setattr(module, "MAX_JOINING", 1)
+    monkeypatch.setattr(admission, "MAX_JOINING", 1)
     node.membership.gate.clear()
     connection = FakeConnection("c", clients)
     task = asyncio.create_task(clients.join(connection))
@@ -176,3 +177,21 @@ async def test_echo_clients_are_closed_too(clients):
     await clients.drain(0.01)
     assert connection.closed == [(CloseCode.RESTART, "")]
     assert connection.frames == []
+
+
+async def test_client_that_has_yet_to_say_who_it_is_is_watched_and_not_registered(clients, node):
+    connection = FakeConnection("c", clients)
+    clients.await_auth(connection)
+    assert (len(node.hub), clients.keep_alive.unproven) == (0, 1)
+    assert connection in set(clients.keep_alive)
+
+
+async def test_leaving_node_keeps_nobody_waiting(clients, node):
+    waiting = FakeConnection("c", clients)
+    clients.await_auth(waiting)
+    await clients.drain(0.01)
+    assert waiting.closed == [(CloseCode.RESTART, "")]
+    with pytest.raises(Refused) as caught:
+        clients.await_auth(FakeConnection("late", clients))
+    assert caught.value.code == "draining"
+    assert clients.keep_alive.unproven == 0

@@ -418,6 +418,43 @@ def test_abort_from_within_a_message_is_safe(peers):
     assert peers.owner.told == ["leaving"]
 
 
+def test_pong_comes_before_the_answer_to_a_later_message(peers):
+    peers.owner.received = lambda connection, message: connection.write(text_frame(b"echo"))
+    peers.connection.data_received(masked(b"\x89", b"p") + masked(b"\x81", b"a"))
+    assert [frame.opcode for frame in peers.frames()] == [Opcode.PONG, Opcode.TEXT]
+
+
+def test_close_may_come_within_a_message(peers):
+    peers.connection.data_received(masked(b"\x01", b"a") + masked(b"\x88", b"\x03\xe8"))
+    assert peers.close_code() == 1000
+    assert (peers.owner.messages, peers.transport.closing, peers.transport.half_closed) == ([], True, False)
+
+
+def test_what_came_before_the_client_stopped_reading_is_answered_after(peers):
+    peers.owner.received = lambda connection, message: connection.pause_writing()
+    peers.connection.data_received(b"".join(masked(b"\x81", bytes([c])) for c in b"abc"))
+    peers.owner.received = lambda connection, message: peers.owner.messages.append(message)
+    peers.connection.data_received(masked(b"\x81", b"d"))
+    assert peers.owner.messages == []
+    peers.connection.resume_writing()
+    assert peers.owner.messages == ["b", "c", "d"]
+
+
+def test_answer_to_a_close_is_read_though_the_client_had_stopped_reading(peers):
+    peers.connection.pause_writing()
+    peers.connection.close(4408)
+    peers.connection.data_received(masked(b"\x81", b"late") + masked(b"\x88", b"\x11\x38"))
+    assert (peers.transport.closing, peers.owner.messages) == (True, [])
+
+
+def test_nothing_is_held_between_messages(peers):
+    peers.client.send_text(b"a", fin=False)
+    peers.client.send_continuation(b"b", fin=True)
+    peers.client.send_ping(b"")
+    peers.send()
+    assert peers.connection._incoming is None
+
+
 def test_pings_of_a_client_that_does_not_read_make_nothing_grow(peers):
     peers.connection.pause_writing()
     for _ in range(50):

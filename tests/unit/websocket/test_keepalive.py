@@ -146,13 +146,65 @@ async def test_connection_that_is_gone_is_not_aborted(keep_alive):
     assert (connection.aborted, connection.closed) == (False, [])
 
 
+async def test_client_that_does_not_say_in_time_who_it_is_is_closed_with_4401(keep_alive):
+    (connection,) = watch(keep_alive, 1)
+    keep_alive.await_proof(connection, 10)
+    keep_alive.sweep(now() + 9, 0.5)
+    assert (connection.closed, keep_alive.unproven) == ([], 1)
+    keep_alive.sweep(now() + 11, 0.5)
+    assert connection.closed == [4401]
+
+
+async def test_client_that_has_said_who_it_is_is_not_closed(keep_alive):
+    (connection,) = watch(keep_alive, 1)
+    keep_alive.await_proof(connection, 10)
+    keep_alive.proven(connection, None)
+    keep_alive.sweep(now() + 11, 0.5)
+    assert (connection.closed, keep_alive.unproven) == ([], 0)
+
+
+def test_expired_proof_is_closed_with_4401(keep_alive):
+    short, long, endless = watch(keep_alive, 3)
+    for connection, expires_at in ((short, 1000.0), (long, 1001.0), (endless, None)):
+        keep_alive.proven(connection, expires_at)
+    keep_alive.close_expired(999.9)
+    assert short.closed == []
+    keep_alive.close_expired(1000.0)
+    assert (short.closed, long.closed, endless.closed) == ([4401], [], [])
+
+
+def test_renewed_proof_counts_in_place_of_the_old(keep_alive):
+    (connection,) = watch(keep_alive, 1)
+    keep_alive.proven(connection, 1000.0)
+    keep_alive.proven(connection, 2000.0)
+    keep_alive.close_expired(1000.0)
+    assert connection.closed == []
+    keep_alive.proven(connection, None)
+    keep_alive.close_expired(3000.0)
+    assert connection.closed == []
+
+
+async def test_connection_that_is_gone_has_no_time_left_to_end(keep_alive):
+    (connection,) = watch(keep_alive, 1)
+    keep_alive.await_proof(connection, 10)
+    keep_alive.discard(connection)
+    assert keep_alive.unproven == 0
+    keep_alive.proven(connection, 1000.0)
+    keep_alive.discard(connection)
+    keep_alive.sweep(now() + 100, 0.5)
+    keep_alive.close_expired(2000.0)
+    assert connection.closed == []
+
+
 async def test_it_runs_until_cancelled(keep_alive, monkeypatch):
-    swept = asyncio.Event()
+    swept, expired = asyncio.Event(), asyncio.Event()
     monkeypatch.setattr("sanic_ws.websocket.keepalive.TICK_S", 0.001)
     monkeypatch.setattr(keep_alive, "sweep", lambda now, elapsed_s: swept.set())
+    monkeypatch.setattr(keep_alive, "close_expired", lambda now: expired.set())
     task = asyncio.create_task(keep_alive.run())
     async with asyncio.timeout(5):
         await swept.wait()
+        await expired.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

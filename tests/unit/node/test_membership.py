@@ -1,0 +1,148 @@
+"""An id that is bound to one user is not given to another, and whoever has it keeps it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sanic_ws.core.hub import Hub
+from sanic_ws.core.identity import User
+from sanic_ws.errors import IdentityTaken, RegistryUnavailable
+from sanic_ws.node.membership import Membership
+from sanic_ws.registry.memory import MemoryRegistry
+from tests.integration.peers import unique
+
+
+class Answer:
+    """What a registry says of a claim: a class of our own, as long as not every registry says `taken`."""
+
+    generation, before, missing, accepted = 1, None, False, False
+
+    def __init__(self, user):
+        self.user, self.taken = user, True
+
+
+class BindingRegistry(MemoryRegistry):
+    """Says of some ids that they are another's."""
+
+    def __init__(self):
+        super().__init__("memory://", unique())
+        self.bound: dict[str, User] = {}
+        self.away = False
+        self.before_claim = lambda: None
+
+    async def claim(self, claims):
+        if self.away:
+            raise RegistryUnavailable("away")
+        self.before_claim()
+        bound = [self.bound.get(claim.conn) for claim in claims]
+        accepted = await super().claim([c for c, user in zip(claims, bound, strict=True) if user is None])
+        rest = iter(accepted)
+        return [next(rest) if user is None else Answer(user) for user in bound]
+
+
+class Socket:
+    def __init__(self, conn, session, user=None):
+        self.conn, self.session, self.user = conn, session, user
+        self.opened, self.generation, self.left, self.writable = False, 0, False, True
+        self.frames, self.closed = [], []
+
+    def write(self, frame):
+        self.frames.append(json.loads(frame[frame.index(b"{") :]))
+        return True
+
+    def close(self, code, reason=""):
+        self.left = True
+        self.closed.append(code)
+
+
+@pytest.fixture
+def registry():
+    return BindingRegistry()
+
+
+@pytest.fixture
+def hub():
+    return Hub()
+
+
+@pytest.fixture
+def membership(hub, registry):
+    return Membership("node", hub, registry, None)
+
+
+async def test_another_user_does_not_get_the_id_of_a_connection_here(membership, hub, registry):
+    victim, other = Socket("c", "1", User(1)), Socket("c", "2", User(2))
+    await membership.join(victim)
+    with pytest.raises(IdentityTaken):
+        await membership.join(other)
+    assert hub.get("c") is victim
+    assert (victim.closed, hub.of_user(User(2))) == ([], [])
+    (info,) = await registry.describe(["c"])
+    assert (info.owner.session, info.user) == ("1", User(1))
+
+
+async def test_nor_while_the_registry_is_away(membership, hub, registry):
+    registry.away = True
+    victim, other = Socket("c", "1", User(1)), Socket("c", "2", User(2))
+    await membership.join(victim)
+    with pytest.raises(IdentityTaken):
+        await membership.join(other)
+    assert hub.get("c") is victim
+
+
+@pytest.mark.parametrize("newcomer", [User(1), User(1, from_type="phone"), None])
+async def test_the_same_user_does(membership, hub, newcomer):
+    old, new = Socket("c", "1", User(1)), Socket("c", "2", newcomer)
+    await membership.join(old)
+    await membership.join(new)
+    assert hub.get("c") is new
+    assert old.closed == [4409]
+    assert new.user.key == User(1).key
+
+
+async def test_id_that_the_registry_knows_as_anothers_is_refused(membership, hub, registry):
+    registry.bound["c"] = User(1)
+    newcomer = Socket("c", "1", User(2))
+    with pytest.raises(IdentityTaken):
+        await membership.join(newcomer)
+    assert (len(hub), hub.of_user(User(2)), newcomer.closed) == (0, [], [])
+
+
+async def test_who_was_here_is_back_after_the_registry_refused(membership, hub, registry):
+    victim, other = Socket("c", "1"), Socket("c", "2", User(2))
+    await membership.join(victim)
+    turns = iter([{"c": User(1)}, {}])
+    registry.before_claim = lambda: setattr(registry, "bound", next(turns))
+    with pytest.raises(IdentityTaken):
+        await membership.join(other)
+    assert hub.get("c") is victim
+    assert victim.closed == []
+
+
+async def test_who_left_meanwhile_is_not_put_back(membership, hub, registry):
+    victim, other = Socket("c", "1"), Socket("c", "2", User(2))
+    await membership.join(victim)
+
+    def leave():
+        victim.left = True
+        membership.leave(victim)
+        registry.bound["c"] = User(1)
+
+    registry.before_claim = leave
+    with pytest.raises(IdentityTaken):
+        await membership.join(other)
+    assert len(hub) == 0
+
+
+async def test_who_was_let_in_without_the_registry_goes_when_it_is_back(membership, hub, registry):
+    registry.away = True
+    newcomer = Socket("c", "1", User(2))
+    await membership.join(newcomer)
+    assert hub.get("c") is newcomer
+    registry.away = False
+    registry.bound["c"] = User(1)
+    await membership.assert_again(newcomer)
+    assert newcomer.frames[0]["data"]["code"] == "identity_taken"
+    assert (newcomer.closed, len(hub)) == ([1008], 0)

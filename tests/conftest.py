@@ -15,6 +15,12 @@ Connect = Callable[..., Awaitable[Client]]
 MakeCluster = Callable[..., Cluster]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `tests/faults/test_random.py` is told."""
+    parser.addoption("--faults", type=int, default=1, metavar="SEED", help="of the random faults")
+    parser.addoption("--faults-seconds", type=int, default=60, help="how long there are random faults")
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[tuple[RedisServer, RabbitServer]]:
     require("redis-server")

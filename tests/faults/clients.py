@@ -7,15 +7,13 @@ import asyncio
 import itertools
 import json
 import random
-import socket
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSError, ws_connect
 
-from tests.faults.logs import ABNORMAL, REPLACED, ClientLog, Frame, Session
-from tests.faults.proxy import RESET_ON_CLOSE
+from tests.faults.logs import REPLACED, ClientLog, Session
+from tests.faults.sockets import ClientSocket, ReadPush
 from tests.integration.peers import eventually
 
 HANDSHAKE_S = 5.0
@@ -23,10 +21,6 @@ READ_BUFFER = 1024  # bytes; it grows when it has to
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 3.0
 RESTART, KICKED, SLOW, FULL = 1012, 4403, 4408, 4429
 STAY_AWAY = frozenset({1002, 1007, 1009, KICKED, REPLACED})
-
-ReadPush = Callable[[bytes], tuple[str, str, int] | tuple[()] | None]
-"""Reads push id, publisher and sequence from a frame; nothing if it need not be written down; None if it is
-no push."""
 
 
 def read_push(payload: bytes) -> tuple[str, str, int] | None:
@@ -136,13 +130,15 @@ class Client:
         self.fleet = fleet
         self.log = ClientLog(sign)
         self.user = sign if user else None
+        self.read = fleet.read
         self.opened = asyncio.Event()
         self.gone = False
         self.stays_away = False
-        self.socket: _Socket | None = None
-        self._sockets: set[_Socket] = set()
+        self.socket: ClientSocket | None = None
+        self._sockets: set[ClientSocket] = set()
         self._task: asyncio.Task[None] | None = None
         self._moving: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
 
     @property
     def sign(self) -> str:
@@ -159,6 +155,11 @@ class Client:
         """Whether it was told that a newer connection has its id, and knows of none."""
         session = self.session
         return self.gone and not self.stays_away and session is not None and session.code == REPLACED
+
+    @property
+    def open_sockets(self) -> int:
+        """How many of its sockets are open; an old one is until its node learns that it was replaced."""
+        return len(self._sockets)
 
     @property
     def connected(self) -> bool:
@@ -179,6 +180,7 @@ class Client:
         opened = await self._connect(address)
         if opened is not None:
             self.socket = opened
+            self._wake.set()
 
     def drop(self) -> None:
         """Cut the session with a reset; the client comes back."""
@@ -240,14 +242,14 @@ class Client:
         self.gone = True
 
     async def _stay(self) -> None:
-        """Return when the last session that was opened has ended."""
-        socket = None
-        while socket is not self.socket:
-            socket = self.socket
-            assert socket is not None
-            await socket.ended.wait()
-            if self._moving is not None:
-                await asyncio.wait([self._moving])
+        """Return when the last session that was opened has ended, and no other is being opened."""
+        while True:
+            while self.socket is not None and not self.socket.ended.is_set():
+                self._wake.clear()
+                await self._wake.wait()
+            if self._moving is None or self._moving.done():
+                return
+            await asyncio.wait([self._moving])
 
     def _pause(self, session: Session) -> float | None:
         """Return how long to stay away (README's table of close codes), or None for ever."""
@@ -262,8 +264,8 @@ class Client:
             return 0.0 if failures == 1 else FIRST_PAUSE_S
         return self.fleet.random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**failures))
 
-    async def _connect(self, address: str) -> "_Socket | None":
-        made = _Socket(self, Session(address, time.monotonic()))
+    async def _connect(self, address: str) -> ClientSocket | None:
+        made = ClientSocket(self, Session(address, time.monotonic()))
         self._sockets.add(made)
         try:
             async with asyncio.timeout(HANDSHAKE_S):
@@ -282,124 +284,7 @@ class Client:
                 made.give_up()
         return made if made.session.opened_at is not None else None
 
-    def _forget(self, socket: "_Socket") -> None:
+    def forget(self, socket: ClientSocket) -> None:
+        """Take in that a socket is gone."""
         self._sockets.discard(socket)
-
-
-class _Socket(WSListener):  # type: ignore[misc, unused-ignore]
-    """One session's socket."""
-
-    def __init__(self, client: Client, session: Session) -> None:
-        super().__init__()
-        self.client = client
-        self.session = session
-        self.number = -1
-        self.transport: WSTransport | None = None
-        self.ready = asyncio.Event()
-        self.ended = asyncio.Event()
-        self.paused = False
-        self._heard_at = session.tried_at
-        self._marks: dict[str, asyncio.Event] = {}
-
-    # WSListener
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
-        self.number = len(self.client.log.sessions)
-        self.client.log.sessions.append(self.session)
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        self._heard_at = time.monotonic()
-        self.session.unread_since = None
-        if frame.msg_type is WSMsgType.CLOSE:
-            self.session.closed_at = self._heard_at
-            self.session.code = int(frame.get_close_code())
-            self.session.reason = frame.get_close_reason() or ""
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
-        elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY):
-            self._take(frame.get_payload_as_bytes())
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        session = self.session
-        session.ended_at = time.monotonic()
-        if session.closed_at is None:
-            session.closed_at, session.code = session.ended_at, ABNORMAL
-        self.ready.set()
-        self.ended.set()
-        for waited in self._marks.values():
-            waited.set()
-        self.client._forget(self)
-
-    def _take(self, payload: bytes) -> None:
-        if self.session.opened_at is not None:
-            push = self.client.fleet.read(payload)
-            if push:
-                self.client.log.frames.append(Frame(*push, self._heard_at, self.number))
-            if push is not None:
-                return
-        self._take_own(json.loads(payload))
-
-    def _take_own(self, message: dict[str, Any]) -> None:
-        """Take a frame of the gateway's own types."""
-        kind, data = message["type"], message["data"]
-        session, user = self.session, self.client.user
-        if kind == "connected":
-            session.node, session.opened_at = data["node"], self._heard_at
-            if user is not None and data["user"] is None:
-                self.send("user_info", {"userId": user, "fromType": "test"})
-            else:
-                session.bound_at = self._heard_at
-            self.ready.set()
-        elif kind == "user_bound":
-            session.bound_at = self._heard_at
-        elif kind == "reconnect":
-            session.after_ms = data["after_ms"]
-        elif kind == "pong" and data in self._marks:
-            self._marks[data].set()
-
-    def send(self, kind: str, data: Any) -> None:
-        if self.transport is not None:
-            self.transport.send(WSMsgType.TEXT, json.dumps({"type": kind, "data": data}).encode())
-
-    async def settle(self, mark: str) -> None:
-        self._marks[mark] = asyncio.Event()
-        self.send("ping", mark)
-        await self._marks[mark].wait()
-        self._marks.pop(mark)
-
-    def check(self, silent_s: float) -> None:
-        now = time.monotonic()
-        if now - self._heard_at > silent_s:
-            self.drop()
-        else:
-            self.send("ping", None)
-
-    def give_up(self) -> None:
-        """Let go of a session that never opened."""
-        if self.transport is None:
-            self.client._forget(self)
-        else:
-            self.drop()
-
-    def drop(self) -> None:
-        if self.transport is None or self.ended.is_set():
-            return
-        underlying = self.transport.underlying_transport
-        if self.session.closed_at is None:
-            self.session.by_client = True
-        if not underlying.is_closing():
-            sock = underlying.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-            underlying.abort()
-
-    def stop_reading(self) -> None:
-        self.paused = self.session.stuck = True
-        self.session.unread_since = time.monotonic()
-        if self.transport is not None:
-            self.transport.underlying_transport.pause_reading()
-
-    def read_again(self) -> None:
-        self.paused = False
-        if self.transport is not None and not self.ended.is_set():
-            self.transport.underlying_transport.resume_reading()
+        self._wake.set()

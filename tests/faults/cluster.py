@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
@@ -11,6 +12,7 @@ import redis.asyncio as aioredis
 
 from sanic_ws import Publisher
 from tests.faults.logs import Absence
+from tests.faults.open_files import open_files
 from tests.faults.proxy import Proxies, Proxy
 from tests.integration.peers import call, describe_nodes, eventually, unique
 from tests.servers import LOOPBACK, GatewayNode, RabbitServer, RedisServer
@@ -54,7 +56,9 @@ class Member:
             self.node._ready = ready
 
     async def kill(self) -> None:
-        """End it with kill -9."""
+        """End it with kill -9; a client that does not read cannot know it for a while."""
+        if self.node.node_id is not None:
+            self.absences.append(Absence(self.id, 0.0, time.monotonic()))
         await asyncio.to_thread(self.node.kill)
 
     async def leave(self) -> int:
@@ -103,6 +107,12 @@ class Member:
     async def stats(self) -> Any:
         """Return its counters."""
         return (await call(self.node, "GET", "/api/v1/stats")).json
+
+    async def open_files(self) -> Counter[str]:
+        """Count what its process has open, by what is at the other end."""
+        names = {self.redis.port: "redis", self.redis.target_port: "redis"}
+        names |= {self.rabbit.port: "rabbit", self.rabbit.target_port: "rabbit", self.node.port: "clients"}
+        return await asyncio.to_thread(open_files, self.node.pid, names)
 
     async def becomes_ready(self, timeout_s: float = 60.0) -> None:
         """Wait until it is ready."""

@@ -18,9 +18,11 @@ class Havoc:
 
     Args:
         cluster, fleet: the victims.
+        say: called with a line for each fault when it begins.
     """
 
-    def __init__(self, cluster: FaultCluster, fleet: Fleet) -> None:
+    def __init__(self, cluster: FaultCluster, fleet: Fleet, say: Callable[[str], None]) -> None:
+        self._say = say
         self._cluster = cluster
         self._fleet = fleet
         self._tracks: dict[str, Callable[[Step], Awaitable[None]]] = {
@@ -31,7 +33,7 @@ class Havoc:
         }
 
     async def play(self, schedule: Sequence[Step]) -> None:
-        """Carry the schedule out; what happens is printed when it does."""
+        """Carry the schedule out; what happens is said when it does."""
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for track in TRACKS:
@@ -42,7 +44,7 @@ class Havoc:
         for step in steps:
             await asyncio.sleep(max(0.0, began + step.at_s - time.monotonic()))
             now = time.monotonic()
-            print(f"{now:9.3f}  {now - began:6.1f} s: {step}")
+            self._say(f"{now:9.3f}  {now - began:6.1f} s: {step}")
             await self._tracks[step.track](step)
 
     async def _to_node(self, step: Step) -> None:

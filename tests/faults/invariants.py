@@ -212,15 +212,7 @@ def _astray(client: ClientLog, by_id: Mapping[str, PushLog]) -> Iterable[Violati
 def describe(push: PushLog, client: ClientLog, absences: Sequence[Absence] = ()) -> str:
     """Return a push's story: the receipt, the client's sessions around it, and its frames."""
     zero = push.started_at
-    lines = [_line(push)]
-    for number, session in enumerate(client.sessions):
-        times = ", ".join(
-            f"{name} {value - zero:+.3f}"
-            for name in ("tried_at", "opened_at", "bound_at", "closed_at", "ended_at")
-            if (value := getattr(session, name)) is not None
-        )
-        marks = " ".join(name for name in ("by_client", "stuck") if getattr(session, name))
-        lines.append(f"  session {number} on {session.node}: {times} code {session.code} {marks}")
+    lines = [_line(push), history(client, zero)]
     lines += [
         f"  frame {f.at - zero:+.3f} on session {f.session}" for f in client.frames if f.push == push.id
     ]
@@ -229,6 +221,20 @@ def describe(push: PushLog, client: ClientLog, absences: Sequence[Absence] = ())
         + ("now" if absence.until is None else f"{absence.until - zero:+.3f}")
         for absence in absences
     ]
+    return "\n".join(lines)
+
+
+def history(client: ClientLog, zero: float = 0.0) -> str:
+    """Return a client's sessions, a line each, with their times from `zero` on."""
+    lines = []
+    for number, session in enumerate(client.sessions):
+        times = ", ".join(
+            f"{name} {value - zero:+.3f}"
+            for name in ("tried_at", "opened_at", "bound_at", "closed_at", "ended_at")
+            if (value := getattr(session, name)) is not None
+        )
+        marks = " ".join(name for name in ("by_client", "stuck") if getattr(session, name))
+        lines.append(f"  session {number} on {session.node}: {times} code {session.code} {marks}")
     return "\n".join(lines)
 
 

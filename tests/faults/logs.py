@@ -97,11 +97,11 @@ class PushLog:
 
 @dataclass(slots=True)
 class Absence:
-    """A node that could neither be asked nor renew its lease: paused, or cut off from both backends.
+    """A node that could neither be asked nor renew its lease: paused, cut off from both backends, or killed.
 
     Attributes:
         node: its id.
-        lease_s: its lease; nobody believes in it once that has run out.
+        lease_s: its lease; nobody believes in it once that has run out. 0: it was killed.
         since, until: when it was away; None while it still is.
     """
 

@@ -52,14 +52,21 @@ async def open_loads(
 
 async def until_delivered(load: Load, present: Sequence[str]) -> None:
     """Push to each of these clients until each got one."""
-    missing = set(present)
+    missing = {sign: "" for sign in present}
 
     async def all_delivered() -> bool:
-        pushes = await load.push_to_all(sorted(missing))
-        missing.difference_update(push.conn for push in pushes if push.outcome == "delivered")
+        for push in await load.push_to_all(sorted(missing)):
+            missing[push.conn] = f"{push.outcome} by {push.route} at {push.node} {push.detail}"
+            if push.outcome == "delivered":
+                del missing[push.conn]
         return not missing
 
-    await eventually(all_delivered, "a push to each client to be delivered")
+    try:
+        await eventually(all_delivered, "a push to each client to be delivered")
+    except AssertionError as exc:
+        raise AssertionError(
+            f"{load.name}: {len(missing)} are not reached: {list(missing.items())[:5]}"
+        ) from exc
 
 
 def story(loads: Sequence[Load]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,8 @@ from sanic_ws.registry import Claim, Claimed, Release
 from sanic_ws.registry.port import ENTRY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
+    from typing import Any
 
     from sanic_ws.broker import Broker
     from sanic_ws.core.hub import Hub, Socket
@@ -62,12 +64,16 @@ class Membership:
         if here is not None and _differ(socket.user, here.user):
             raise IdentityTaken(_TAKEN)
         replaced = self._hub.add(socket)
+        claim = self._claims.add(self._claim(socket))
         try:
-            claimed = await self._claims.add(self._claim(socket))
+            claimed = await asyncio.shield(claim)
         except RegistryUnavailable as exc:
             log.debug("connection taken in unregistered: %s", exc)
+        except asyncio.CancelledError:
+            self._start(self._undo(socket, replaced, claim))
+            raise
         else:
-            if _is_taken(claimed):
+            if claimed.taken:
                 await self._step_back(socket, replaced)
                 raise IdentityTaken(_TAKEN)
             self._take(socket, claimed)
@@ -82,6 +88,19 @@ class Membership:
                 self.leave(replaced)
             else:
                 await self.assert_again(replaced)
+
+    async def _undo(self, socket: Socket, replaced: Socket | None, claim: asyncio.Future[Claimed]) -> None:
+        """Give an id back that a client has claimed and not waited for."""
+        here = self._hub.remove(socket)
+        if here and replaced is not None and not replaced.left:
+            self._hub.add(replaced)
+        with suppress(RegistryUnavailable):
+            await claim
+        self._let_go(Release(socket.conn, self._owner(socket), socket.user))
+        if replaced is not None and self._hub.get(socket.conn) is replaced:
+            # The claim has made its session older than the one that is gone.
+            replaced.generation = 0
+            await self.assert_again(replaced)
 
     async def bind(self, socket: Socket, user: User) -> None:
         """Bind a connection to a user, in the hub at once and in the registry before this returns."""
@@ -141,7 +160,7 @@ class Membership:
 
     def _take(self, socket: Socket, claimed: Claimed) -> None:
         """Take in what the registry says of a connection here."""
-        if _is_taken(claimed):
+        if claimed.taken:
             # It was let in while the registry was away.
             self._hub.remove(socket)
             socket.write(error_frame(BadMessage("identity_taken", _TAKEN)))
@@ -159,10 +178,10 @@ class Membership:
         if socket.user is None and claimed.user is not None:
             self._hub.bind(socket, claimed.user)
         if claimed.before is not None and claimed.before.node != self._node_id:
-            self._start_telling(socket.conn, claimed.before)
+            self._start(self._tell_replaced(socket.conn, claimed.before))
 
-    def _start_telling(self, conn: str, owner: Owner) -> None:
-        task = asyncio.create_task(self._tell_replaced(conn, owner))
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -184,10 +203,6 @@ class Membership:
 
 
 _TAKEN = "this id is bound to another user"
-
-
-def _is_taken(claimed: Claimed) -> bool:
-    return claimed.taken
 
 
 def _differ(one: User | None, other: User | None) -> bool:

@@ -52,7 +52,7 @@ async def open_loads(
 
 async def until_delivered(load: Load, present: Sequence[str]) -> None:
     """Push to each of these clients until each got one."""
-    missing = {sign: "" for sign in present}
+    missing = dict.fromkeys(present, "")
 
     async def all_delivered() -> bool:
         for push in await load.push_to_all(sorted(missing)):

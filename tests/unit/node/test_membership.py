@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
+from sanic_ws.core.flights import Owner
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
 from sanic_ws.errors import IdentityTaken, RegistryUnavailable
 from sanic_ws.node.membership import Membership
 from sanic_ws.registry.memory import MemoryRegistry
-from tests.integration.peers import unique
+from tests.integration.peers import eventually, unique
 
 
 class Answer:
@@ -31,8 +33,11 @@ class BindingRegistry(MemoryRegistry):
         self.bound: dict[str, User] = {}
         self.away = False
         self.before_claim = lambda: None
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def claim(self, claims):
+        await self.gate.wait()
         if self.away:
             raise RegistryUnavailable("away")
         self.before_claim()
@@ -146,3 +151,38 @@ async def test_who_was_let_in_without_the_registry_goes_when_it_is_back(membersh
     await membership.assert_again(newcomer)
     assert newcomer.frames[0]["data"]["code"] == "identity_taken"
     assert (newcomer.closed, len(hub)) == ([1008], 0)
+
+
+async def test_client_that_does_not_wait_for_its_connection_leaves_the_id_to_whom_it_replaced(
+    membership, hub, registry
+):
+    first, hasty = Socket("c", "1"), Socket("c", "2")
+    await membership.join(first)
+    registry.gate.clear()
+    joining = asyncio.create_task(membership.join(hasty))
+    await eventually(lambda: hub.get("c") is hasty, "the newcomer to be taken in")
+    joining.cancel()
+    await asyncio.gather(joining, return_exceptions=True)
+    registry.gate.set()
+
+    async def is_firsts():
+        owners, _, _ = await registry.look_up(["c"], [])
+        return hub.get("c") is first and owners == [Owner("node", "1")]
+
+    await eventually(is_firsts, "the first one to have its id back")
+    await membership.assert_again(first)
+    assert first.closed == []
+
+
+async def test_client_that_does_not_wait_leaves_nothing_where_nobody_was_replaced(membership, hub, registry):
+    registry.gate.clear()
+    joining = asyncio.create_task(membership.join(Socket("c", "1")))
+    await eventually(lambda: hub.get("c") is not None, "the newcomer to be taken in")
+    joining.cancel()
+    await asyncio.gather(joining, return_exceptions=True)
+    registry.gate.set()
+
+    async def is_nobodys():
+        return hub.get("c") is None and (await registry.look_up(["c"], [])).owners == [None]
+
+    await eventually(is_nobodys, "the id to be free")

@@ -94,11 +94,12 @@ class Membership:
         here = self._hub.remove(socket)
         if here and replaced is not None and not replaced.left:
             self._hub.add(replaced)
+            replaced.generation = 0
         with suppress(RegistryUnavailable):
             await claim
         self._let_go(Release(socket.conn, self._owner(socket), socket.user))
         if replaced is not None and self._hub.get(socket.conn) is replaced:
-            # The claim has made its session older than the one that is gone.
+            # The claim has made its session older than the one that is gone: it claims as the newest.
             replaced.generation = 0
             await self.assert_again(replaced)
 

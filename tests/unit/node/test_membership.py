@@ -169,8 +169,9 @@ async def test_client_that_does_not_wait_for_its_connection_leaves_the_id_to_who
         owners, _, _ = await registry.look_up(["c"], [])
         return hub.get("c") is first and owners == [Owner("node", "1")]
 
-    await eventually(is_firsts, "the first one to have its id back")
     await membership.assert_again(first)
+    await membership.close()
+    assert await is_firsts()
     assert first.closed == []
 
 

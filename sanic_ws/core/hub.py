@@ -26,6 +26,7 @@ class Socket(Protocol):
         user: who it is bound to.
         opened: whether the client has been told that it is connected.
         generation: what the registry gave for this session; 0 until then.
+        began: when the session did, monotonic seconds.
     """
 
     conn: str
@@ -33,6 +34,7 @@ class Socket(Protocol):
     user: User | None
     opened: bool
     generation: int
+    began: float
 
     @property
     def writable(self) -> bool:

@@ -120,7 +120,7 @@ class Item:
         placed: whether it is with a node, or about to be.
         settled: whether its outcome is known.
         wild: whether it may yet turn out to be for any connection.
-        blind: whether the registry could not be asked about it.
+        blind: whether the registry could not be asked about it, or may have lost it.
         children: of a user's item: how many of its connections are not settled.
         found: of a user's item: whether anything is known of one of its connections.
     """

@@ -154,7 +154,7 @@ class Router:
                 else:
                     self._resume(gate, next_owner(), now)
             for item in look_up.items:
-                item.blind = found is None
+                item.blind = found is None or not found.whole
                 if item.user is not None:
                     self._place_user(item, next_user(), now)
                 elif item.target is EVERYONE:

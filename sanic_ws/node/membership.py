@@ -94,14 +94,21 @@ class Membership:
         here = self._hub.remove(socket)
         if here and replaced is not None and not replaced.left:
             self._hub.add(replaced)
-            replaced.generation = 0
         with suppress(RegistryUnavailable):
             await claim
-        self._let_go(Release(socket.conn, self._owner(socket), socket.user))
         if replaced is not None and self._hub.get(socket.conn) is replaced:
-            # The claim has made its session older than the one that is gone: it claims as the newest.
-            replaced.generation = 0
-            await self.assert_again(replaced)
+            await self._reclaim(replaced, self._owner(socket))
+        else:
+            self._let_go(Release(socket.conn, self._owner(socket), socket.user))
+
+    async def _reclaim(self, socket: Socket, gone: Owner) -> None:
+        """Take an id back from a session of this node that is not here any more."""
+        try:
+            await self._releases.add(Release(socket.conn, gone, socket.user))
+        except RegistryUnavailable as exc:
+            log.debug("stale session stays: %s", exc)
+        socket.generation = 0
+        await self.assert_again(socket)
 
     async def bind(self, socket: Socket, user: User) -> None:
         """Bind a connection to a user, in the hub at once and in the registry before this returns."""
@@ -154,7 +161,8 @@ class Membership:
             await asyncio.wait(self._tasks, timeout=1)
 
     def _claim(self, socket: Socket) -> Claim:
-        return Claim(socket.conn, self._owner(socket), socket.generation, socket.user)
+        age_s = 0.0 if socket.generation else time.monotonic() - socket.began
+        return Claim(socket.conn, self._owner(socket), socket.generation, socket.user, age_s)
 
     def _owner(self, socket: Socket) -> Owner:
         return Owner(self._node_id, socket.session)
@@ -168,7 +176,11 @@ class Membership:
             socket.close(CloseCode.POLICY, _TAKEN)
             return
         if not claimed.accepted:
-            socket.close(CloseCode.REPLACED)
+            before = claimed.before
+            if before is not None and before.node == self._node_id and self._hub.get(socket.conn) is socket:
+                self._start(self._reclaim(socket, before))
+            else:
+                socket.close(CloseCode.REPLACED)
             return
         self.reasserted += claimed.missing
         socket.generation = claimed.generation

@@ -100,11 +100,13 @@ class MemoryRegistry:
             )
         generation = claim.generation
         if generation == 0:
-            generation = (
-                had.generation
-                if same
-                else max(had.generation + 1, int((time.time() - GENERATION_EPOCH_S) * GENERATIONS_PER_S))
-            )
+            age = int(claim.age_s * GENERATIONS_PER_S)
+            began = int((time.time() - GENERATION_EPOCH_S) * GENERATIONS_PER_S) - age
+            if not same and age and had.generation > began and had.owner is not None:
+                return Claimed(
+                    accepted=False, generation=had.generation, before=had.owner, user=user, missing=False
+                )
+            generation = had.generation if same else max(had.generation + 1, began)
         self._store.conns[claim.conn] = _Entry(claim.owner, generation, user)
         if user is not None:
             self._enlist(claim, user)

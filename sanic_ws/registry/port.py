@@ -36,12 +36,15 @@ class Claim:
         generation: what the registry gave when it was first claimed; 0: claim it as the newest.
         user: who it is bound to as far as the node knows; with None a binding that the registry knows
             is kept and told.
+        age_s: with generation 0: how long ago the session began. One that was taken in while the registry
+            was away is not newer than those that began after it.
     """
 
     conn: str
     owner: Owner
     generation: int = 0
     user: User | None = None
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from sanic_ws.core.redis_url import parse_redis_url
 from sanic_ws.registry.port import (
     BINDING_S,
     ENTRY_S,
+    GENERATIONS_PER_S,
     USER_CONNECTIONS,
     Claim,
     Claimed,
@@ -96,6 +97,7 @@ class RedisRegistry:
                 claim.user.token if claim.user is not None else "",
                 BINDING_S,
                 ENTRY_S,
+                int(claim.age_s * GENERATIONS_PER_S),
             )
             for claim in claims
         )

@@ -42,7 +42,7 @@ class Script:
 
 
 CLAIM = Script("""
--- KEYS: conn. ARGV: node, session, generation, identity, binding_s, entry_s.
+-- KEYS: conn. ARGV: node, session, generation, identity, binding_s, entry_s, age in hundredths of a second.
 -- Returns {accepted, generation, node before, session before, identity, missing, taken}.
 local node, session, generation, identity = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local had = redis.call('GET', KEYS[1])
@@ -68,7 +68,11 @@ end
 if generation == 0 then
   if same then generation = generation_before else
     local now = redis.call('TIME')
-    generation = math.max(generation_before + 1, (now[1] - 1577836800) * 100 + math.floor(now[2] / 10000))
+    local began = (now[1] - 1577836800) * 100 + math.floor(now[2] / 10000) - ARGV[7]
+    if ARGV[7] ~= '0' and generation_before > began and node_before ~= '' then
+      return {0, string.format('%.0f', generation_before), node_before, session_before, identity, 0, 0}
+    end
+    generation = math.max(generation_before + 1, began)
   end
 end
 local ttl = ARGV[6]

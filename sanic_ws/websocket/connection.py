@@ -8,6 +8,7 @@ node hold its answers. What it had sent by then is answered once it reads again.
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Protocol, cast
 
 try:
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_owner",
         "_paused",
         "_transport",
+        "began",
         "conn",
         "generation",
         "opened",
@@ -85,6 +87,7 @@ class Connection(asyncio.Protocol):
         self.user: User | None = None
         self.opened = False
         self.generation = 0
+        self.began = time.monotonic()
         self.silent_beats = 0
         self._owner = owner
         self._max_message_bytes = max_message_bytes

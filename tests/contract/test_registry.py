@@ -323,6 +323,34 @@ class TestTakenIds:
         assert second.taken
 
 
+class TestLateClaims:
+    """Sessions that were taken in while the registry was away are as old as they are."""
+
+    async def test_of_an_older_session_is_refused_and_told_who_has_it(self, registry):
+        newer = await claim(registry, "c", A)
+        (late,) = await registry.claim([Claim("c", B, 0, None, 5.0)])
+        assert (late.accepted, late.before, late.generation) == (False, A, newer.generation)
+        assert await owner_of(registry, "c") == A
+
+    async def test_of_the_only_session_is_accepted(self, registry):
+        (late,) = await registry.claim([Claim("c", B, 0, None, 5.0)])
+        assert late.accepted
+        assert await owner_of(registry, "c") == B
+
+    async def test_of_the_newer_of_two_late_sessions_wins_whichever_comes_first(self, registry):
+        (older,) = await registry.claim([Claim("c", A, 0, None, 50.0)])
+        (newer,) = await registry.claim([Claim("c", B, 0, None, 5.0)])
+        assert (older.accepted, newer.accepted, newer.before) == (True, True, A)
+        (again,) = await registry.claim([Claim("c", A, older.generation)])
+        assert not again.accepted
+
+    async def test_after_the_newer_session_has_left_is_accepted(self, registry):
+        await claim(registry, "c", A, user=ALICE)
+        await registry.release([Release("c", A, ALICE)])
+        (late,) = await registry.claim([Claim("c", B, 0, None, 5.0)])
+        assert (late.accepted, late.user) == (True, ALICE)
+
+
 class TestLookUp:
     async def test_owners_and_users_come_in_the_order_asked(self, registry):
         await registry.claim([Claim("c", A, 0, ALICE), Claim("d", B, 0, BOB), Claim("e", C)])

@@ -8,13 +8,17 @@
    believes in a node that could not renew its lease: what it held while it was away does not count.
    `offline`, `unavailable`, `overloaded`: no frame arrived, then or later.
 2. One publisher's pushes to one connection arrive in the order in which they were made.
-3. No frame arrives twice for one push on one session.
+3. No frame arrives twice for one push on one session. A second session may get a copy: what was handed to all
+   nodes may reach the one that the client has moved to after the one that it came from. The copy has no place
+   in the order.
 4. `connected` is the first frame of a session: what came before it is counted as no push at all.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from math import inf
 
 from tests.faults.logs import REPLACED, SLOW, Absence, ClientLog, Frame, PushLog, Session
 
@@ -53,6 +57,11 @@ def check(
         violations += _out_of_order(client, by_id, absences)
         violations += _astray(client, by_id)
     return violations
+
+
+def copies(clients: Mapping[str, ClientLog]) -> int:
+    """Return how many frames were copies, on another session, of what had arrived before."""
+    return sum(len(c.frames) - len({frame.push for frame in c.frames}) for c in clients.values())
 
 
 def count(pushes: Iterable[PushLog]) -> Counter[str]:
@@ -109,16 +118,24 @@ def _overlap(session: Session, push: PushLog) -> bool:
 
 
 def _was_connected(push: PushLog, client: ClientLog, absences: Sequence[Absence]) -> bool:
-    """Say whether sessions that followed each other without a gap cover the push and the lag after it."""
+    """Say whether sessions that followed each other without a gap cover the push and the lag after it.
+
+    A session counts until the client has opened its next one: the newest has the id, and the old socket may
+    stay open for a while.
+    """
     assert push.ended_at is not None
     until = push.ended_at
     covered = push.started_at
-    for session in sorted(client.sessions, key=lambda session: session.opened_at or 0.0):
+    sessions = sorted(
+        (s for s in client.sessions if s.opened_at is not None), key=lambda s: s.opened_at or 0.0
+    )
+    for session, successor in zip_longest(sessions, sessions[1:]):
         since = session.bound_at if push.by_user else session.opened_at
         if since is None or since > covered or _absent(session, push, absences):
             continue
-        end = _certain_end(session)
-        if end is None or end >= until:
+        ends = [_certain_end(session), None if successor is None else successor.opened_at]
+        end = min((end for end in ends if end is not None), default=inf)
+        if end >= until:
             return True
         covered = max(covered, end)
     return False
@@ -168,15 +185,17 @@ def _out_of_order(
     client: ClientLog, by_id: Mapping[str, PushLog], absences: Sequence[Absence]
 ) -> Iterable[Violation]:
     last: dict[tuple[str, bool], Frame] = {}
+    seen: set[str] = set()
     for frame in client.frames:
         push = by_id.get(frame.push)
-        if push is None:
+        if push is None or frame.push in seen:
             continue
+        seen.add(frame.push)
         lane = (frame.publisher, push.by_user)
         before = last.get(lane)
         if before is None or before.sequence < frame.sequence:
             last[lane] = frame
-        elif before.push != frame.push and _must_follow(frame, before, client, by_id):
+        elif _must_follow(frame, before, client, by_id):
             text = f"{frame.push} came {frame.at - before.at:.3f} s after {before.push}\n"
             text += f"{_line(by_id[before.push])}\n{describe(push, client, absences)}"
             yield Violation("out of order", text)

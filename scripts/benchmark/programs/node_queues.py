@@ -35,15 +35,16 @@ class Queue:
 
     async def open(self) -> None:
         """Open the queue."""
-        await self._broker.open(lambda _: None, self._on_batch, self.node)
+        await self._broker.open(lambda _: True, self._on_batch, self.node)
         if not await self._broker.wait_connected(CONNECT_S):
             raise TimeoutError(f"the queue of {self.node} is not there")
 
-    def _on_batch(self, body: bytes, reply_to: str) -> None:
+    def _on_batch(self, body: bytes, reply_to: str) -> bool:
         reply = refuse(decode_batch(body), self.node, Answer.DELIVERED)
         task = asyncio.ensure_future(self._broker.answer(reply_to, encode_reply(reply)))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
+        return True
 
 
 class Commands:

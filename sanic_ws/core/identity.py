@@ -177,3 +177,8 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Everyone:
     """Address every connection of the cluster."""
+
+
+def are_two(one: User | None, other: User | None) -> bool:
+    """Say whether two users are known and are not the same."""
+    return one is not None and other is not None and one.key != other.key

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.core.batch import Batch, close_target, encode_batch
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.flights import Owner
+from sanic_ws.core.identity import are_two
 from sanic_ws.core.messages import BadMessage, error_frame
 from sanic_ws.dispatch import Rounds
 from sanic_ws.errors import BrokerError, IdentityTaken, RegistryUnavailable
@@ -61,7 +62,7 @@ class Membership:
             IdentityTaken: the id is bound to another user; who has it keeps it.
         """
         here = self._hub.get(socket.conn)
-        if here is not None and _differ(socket.user, here.user):
+        if here is not None and are_two(socket.user, here.user):
             raise IdentityTaken(_TAKEN)
         replaced = self._hub.add(socket)
         claim = self._claims.add(self._claim(socket))
@@ -216,10 +217,6 @@ class Membership:
 
 
 _TAKEN = "this id is bound to another user"
-
-
-def _differ(one: User | None, other: User | None) -> bool:
-    return one is not None and other is not None and one.key != other.key
 
 
 def _note_failure(future: asyncio.Future[None]) -> None:

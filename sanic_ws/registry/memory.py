@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
+from sanic_ws.core.identity import are_two
 from sanic_ws.registry.port import (
     BINDING_S,
     GENERATION_EPOCH_S,
@@ -84,7 +85,7 @@ class MemoryRegistry:
     def _claim(self, claim: Claim) -> Claimed:
         had = self._entry(claim.conn) or _Entry(None, 0, None)
         same = had.owner == claim.owner
-        if claim.generation == 0 and not same and _is_taken(claim.user, had.user):
+        if claim.generation == 0 and not same and are_two(claim.user, had.user):
             return Claimed(
                 accepted=False,
                 generation=had.generation,
@@ -184,7 +185,3 @@ class MemoryRegistry:
             del self._store.conns[conn]
             return None
         return entry
-
-
-def _is_taken(claimed: User | None, bound: User | None) -> bool:
-    return claimed is not None and bound is not None and claimed.key != bound.key

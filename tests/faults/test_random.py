@@ -24,8 +24,6 @@ LEASE_S = 3.0
 SILENT_S = 4.0
 MEMORY_BYTES = 16 * MB
 """Measured: 3 MB after a minute of faults, 5 after four: buffers and pools that stay."""
-REDIS_CONNECTIONS = 17
-"""The most that a node opens: commands at the same time, and the one that feels Redis's pulse."""
 REDIS_POOL = 16
 
 

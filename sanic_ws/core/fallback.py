@@ -2,8 +2,9 @@
 
 It has a budget, as each item costs every node of the cluster.
 
-*Truth.* A node that the registry lists but that cannot be reached may still hold the connection that it
-is listed for: that is `unavailable`, not `offline`. A silent node makes `unknown`.
+*Truth.* `offline` is what every node says that the registry lists, and only while that list is whole. A node
+that it lists but that cannot be reached may hold the connection: that is `unavailable`. A silent node, or
+one that may be there and is not in the list, makes `unknown`.
 """
 
 from __future__ import annotations
@@ -89,15 +90,15 @@ class Fallback:
         if listing is not None:
             members.learn(listing)
         seek.certain = listing is not None
-        seek.mending = listing is not None and not listing.whole
-        # While the list is made anew a node that is not in it may be there all the same.
-        seek.listed = members.known.copy() if seek.mending else members.listed
+        seek.whole = listing is not None and listing.whole
+        seek.listed = members.listed
         seek.suspects = members.suspects
-        if members.complete:
+        if members.complete or not seek.whole:
             seek.expect = set(members.known)
 
-    def broadcast(self, seek: Seek) -> None:
+    def broadcast(self, seek: Seek, now: float) -> None:
         """Take in that a batch was sent: see whether the queues that were missing still are."""
+        seek.broadcast_at = now
         self._actions.extend(Probe(node, seek) for node in seek.suspects)
 
     # What comes in
@@ -112,7 +113,7 @@ class Fallback:
 
     def nobody_heard(self, seek: Seek, now: float) -> None:
         """Take in that a batch came back: no node's queue is there, nothing was sent."""
-        if seek.expect is None or not seek.certain:
+        if seek.expect is None or not (seek.certain and seek.whole):
             self.failed(seek, Outcome.UNAVAILABLE, now)
         elif seek.id in self._seeks:
             seek.gone |= seek.expect
@@ -143,9 +144,12 @@ class Fallback:
         for seek in list(self._seeks.values()):
             if (self._ledger.closing or seek.deadline <= now) and self._expire_seek(seek, now):
                 del self._seeks[seek.id]
-            elif not seek.probed and seek.sent and now - seek.started > self._limits.probe_after_s:
+                continue
+            if not seek.probed and seek.sent and now - seek.started > self._limits.probe_after_s:
                 seek.probed = True
                 self._actions.extend(Probe(node, seek) for node in seek.silent - seek.suspects)
+            if not seek.whole:
+                self._conclude_if_complete(seek, now)
         if self._ledger.closing or self._lane.deadline <= now:
             self._lane.expire(lambda item: self._ledger.expire(item, now))
 
@@ -175,7 +179,7 @@ class Fallback:
     def _conclude_if_complete(self, seek: Seek, now: float) -> None:
         if all(item.settled for item in seek.items):
             self._seeks.pop(seek.id, None)
-        elif seek.complete:
+        elif seek.complete and (seek.whole or now - seek.broadcast_at > self._limits.strangers_s):
             del self._seeks[seek.id]
             for number, item in enumerate(seek.items):
                 if item.settled:
@@ -188,7 +192,7 @@ class Fallback:
     def _conclude(self, item: Item, seek: Seek, number: int, now: float) -> None:
         """Settle a connection's item as what all nodes together say of it."""
         said = seek.said.get(number)
-        missing = _missing(item, seek)
+        missing = _missing(seek)
         not_yet = said is not None and said.answer is Answer.NOT_YET
         if not_yet and (missing is None or not (seek.certain or seek.vanished)):
             self._gates.refuse(item, None)
@@ -214,7 +218,7 @@ class Fallback:
     def _conclude_user(self, item: Item, seek: Seek, number: int, now: float) -> None:
         self._note_found(item, seek, number, now)
         said = seek.said.get(number)
-        missing = _missing(item, seek)
+        missing = _missing(seek)
         if missing is not None:
             self._ledger.give_up(item, missing, now)
         elif said is not None and said.answer is Answer.EXPIRED:
@@ -229,12 +233,10 @@ class Fallback:
                 self._ledger.note(item.push, conn, node, Route.FALLBACK, outcome, now)
 
 
-def _missing(item: Item, seek: Seek) -> Outcome | None:
+def _missing(seek: Seek) -> Outcome | None:
     """Return what keeps a fallback from telling all, if a node that matters did not answer."""
-    if seek.vanished or not seek.certain:
+    if seek.vanished or not (seek.certain and seek.whole):
         return Outcome.UNKNOWN
-    refused = None if item.gate is None else item.gate.refused
-    unreachable = seek.gone & seek.listed
-    if unreachable and (item.blind or seek.mending or (refused is not None and refused.node in unreachable)):
+    if seek.gone & seek.listed:
         return Outcome.UNAVAILABLE
     return None

@@ -50,7 +50,7 @@ class Listing(NamedTuple):
     Attributes:
         live: those whose lease runs.
         lapsed: those whose lease has run out and who have not left; they may be there all the same.
-        whole: False while nodes list themselves anew after the list was lost.
+        whole: False while nodes list themselves anew after the list was lost: there may be others.
     """
 
     live: Collection[str]
@@ -210,6 +210,7 @@ class Limits:
         seek_items: items that may wait for the fallback; past it a push is `overloaded` at once.
         seek_items_per_s: items that go into the fallback: each costs every node of the cluster.
         probe_after_s: when a silent node's queue is probed.
+        strangers_s: how long nodes that are not in the list are waited for, while it is made anew.
     """
 
     open_items: int = 100_000
@@ -219,6 +220,7 @@ class Limits:
     seek_items: int = 20_000
     seek_items_per_s: int = 50_000
     probe_after_s: float = 0.1
+    strangers_s: float = 0.15
 
 
 def first_deadline(items: Iterable[Item]) -> float:

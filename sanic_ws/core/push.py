@@ -120,13 +120,11 @@ class Item:
         placed: whether it is with a node, or about to be.
         settled: whether its outcome is known.
         wild: whether it may yet turn out to be for any connection.
-        blind: whether the registry could not be asked about it, or may have lost it.
         children: of a user's item: how many of its connections are not settled.
         found: of a user's item: whether anything is known of one of its connections.
     """
 
     __slots__ = (
-        "blind",
         "children",
         "found",
         "gate",
@@ -157,7 +155,6 @@ class Item:
         self.placed = False
         self.settled = False
         self.wild = False
-        self.blind = False
         self.children = 0
         self.found = False
 

@@ -154,7 +154,6 @@ class Router:
                 else:
                     self._resume(gate, next_owner(), now)
             for item in look_up.items:
-                item.blind = found is None or not found.whole
                 if item.user is not None:
                     self._place_user(item, next_user(), now)
                 elif item.target is EVERYONE:
@@ -165,6 +164,11 @@ class Router:
     def learn(self, listing: Listing) -> None:
         """Take in which nodes there are, though nobody asks for it now."""
         self._members.learn(listing)
+
+    @property
+    def known_nodes(self) -> set[str]:
+        """The nodes that were listed, or heard, and are not known to have left."""
+        return set(self._members.known)
 
     # Batches
 
@@ -180,9 +184,9 @@ class Router:
         """Take in which nodes there are, before a fallback is sent; None if the registry is out of reach."""
         self._fallback.expect(seek, listing)
 
-    def broadcast(self, seek: Seek) -> None:
+    def broadcast(self, seek: Seek, now: float) -> None:
         """Take in that a fallback was sent."""
-        self._fallback.broadcast(seek)
+        self._fallback.broadcast(seek, now)
 
     def replied(self, reply: Reply, now: float) -> None:
         """Take in a node's answers. One that is too late, or nobody's, is ignored."""

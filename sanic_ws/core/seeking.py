@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sanic_ws.core.flights import Flight, Forget
@@ -34,12 +35,13 @@ class Seek(Flight):
     one that went away in between may have written the frame.
 
     Attributes:
-        started: when it was made.
+        started: when the last of its pushes was.
+        broadcast_at: when it was sent.
         certain: whether the registry could be asked which nodes there are; otherwise there may be others.
-        mending: whether the registry's list may lack nodes that are there.
+        whole: whether its list surely holds all that are there.
         expect: the nodes that were ever listed and are not known to have left; None while, or if, none is
             known.
-        listed: those of them that the registry lists now; while it is mending, all of them.
+        listed: those of them that the registry lists now.
         suspects: those of them whose queues were missing before, and those that are not listed any more.
         answered: who has answered.
         gone: whose queues were missing before and after.
@@ -50,8 +52,9 @@ class Seek(Flight):
     """
 
     started: float = 0.0
+    broadcast_at: float = inf
     certain: bool = True
-    mending: bool = False
+    whole: bool = True
     expect: set[str] | None = None
     listed: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 TICK_S = 0.05
 LISTING_S = 5.0
 """How old the list of nodes may be while pushes are under way."""
+ROLL_CALL, ROLL_CALL_S = (1 << 32) - 1, 0.3
+"""The number of a batch that only asks who is there, and how long answers are waited for."""
 CLOSE_TIMEOUT_S = 1.0
 
 log = logging.getLogger("sanic_ws.dispatch")
@@ -177,6 +179,19 @@ class Dispatcher:
         """Take in which nodes there are."""
         self._router.learn(listing)
 
+    async def call_roll(self) -> set[str]:
+        """Return the nodes that are there: those that answer, and those that are listed.
+
+        Raises:
+            BrokerError: they cannot be asked.
+        """
+        ttl_ms = int(ROLL_CALL_S * 1000)
+        await self._broker.broadcast(
+            encode_batch(Batch(ROLL_CALL, time.time(), ttl_ms, [], [], seek=True)), ttl_ms
+        )
+        await asyncio.sleep(ROLL_CALL_S)
+        return self._router.known_nodes
+
     async def _carry_out(self, action: Action) -> None:
         match action:
             case Seek():
@@ -217,7 +232,7 @@ class Dispatcher:
         body, ttl_ms = self._encode(flight)
         try:
             await self._broker.broadcast(body, ttl_ms)
-            self._router.broadcast(flight)
+            self._router.broadcast(flight, monotonic())
         except Unroutable:
             self._router.nobody_heard(flight, monotonic())
         except QueueFull:

@@ -9,6 +9,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
 from sanic_ws.core.batch import Batch, close_target, encode_batch
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.flights import Owner
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub, Socket
     from sanic_ws.core.identity import User
     from sanic_ws.registry import Registry
+
+CLOSE_TIMEOUT_S = 1.0
+TELL_S = 30.0
+"""How long another node is tried that cannot be told that a connection has moved here."""
 
 log = logging.getLogger("sanic_ws.node")
 
@@ -51,6 +57,12 @@ class Membership:
         self._releases: Rounds[Release, None] = Rounds(self._release)
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_sweep: list[Socket] = []
+        self._telling = AsyncRetrying(
+            retry=retry_if_exception_type(BrokerError),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_after_delay(TELL_S),
+            reraise=True,
+        )
         self.reasserted = 0
 
     async def join(self, socket: Socket) -> None:
@@ -159,11 +171,12 @@ class Membership:
         await self._claims.join()
         await self._releases.join()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=1)
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
 
     def _claim(self, socket: Socket) -> Claim:
-        age_s = 0.0 if socket.generation else time.monotonic() - socket.began
-        return Claim(socket.conn, self._owner(socket), socket.generation, socket.user, age_s)
+        return Claim(socket.conn, self._owner(socket), socket.generation, socket.user, socket.began)
 
     def _owner(self, socket: Socket) -> Owner:
         return Owner(self._node_id, socket.session)
@@ -200,11 +213,13 @@ class Membership:
         task.add_done_callback(self._tasks.discard)
 
     async def _tell_replaced(self, conn: str, owner: Owner) -> None:
+        """Close the socket that had the id. Its node finds out by itself later, where it cannot be told."""
         target = close_target(conn, CloseCode.REPLACED, owner.session)
         try:
-            await self._broker.send(
-                owner.node, encode_batch(Batch(0, time.time(), 5000, [target], [b""])), 5000
-            )
+            async for attempt in self._telling.copy():
+                with attempt:
+                    batch = Batch(0, time.time(), 5000, [target], [b""])
+                    await self._broker.send(owner.node, encode_batch(batch), 5000)
         except BrokerError as exc:
             log.debug("node %s was not told that a connection moved: %s", owner.node, type(exc).__name__)
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import time
 from importlib.metadata import version
-from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.backends import make_broker, make_registry
@@ -22,6 +19,7 @@ from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import MalformedBatch, RegistryUnavailable
+from sanic_ws.node.lease import Lease
 from sanic_ws.node.membership import Membership
 from sanic_ws.registry import NodeInfo
 
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 2.0
 LAST_CALLS_S = 0.3
 """How long a push may take from reading the registry to the node's queue."""
-RETRY_S = 1.0
-"""How often the lease is tried while the registry is away."""
 VERSION = version("sanic-ws")
 
 log = logging.getLogger("sanic_ws.node")
@@ -57,21 +53,21 @@ class Node:
         self.broker = make_broker(settings.amqp_url, settings.prefix)
         self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub)
         self.membership = Membership(self.id, self.hub, self.registry, self.broker)
+        self._lease = Lease(
+            self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
+        )
         self.draining = False
         self.started = timestamp()
         self.batches = 0
         self.set_aside = 0
-        self._lease_ends = -inf
-        self._left = False
         self._sessions = 0
         self._ages = Ages()
-        self._lease: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[object]] = set()
 
     @property
     def registered(self) -> bool:
-        """Whether the registry believes in this node: one missed beat changes nothing."""
-        return monotonic() < self._lease_ends
+        """Whether the registry believes in this node."""
+        return self._lease.runs
 
     @property
     def ready(self) -> bool:
@@ -93,7 +89,7 @@ class Node:
     async def start(self) -> None:
         """Open the queue and begin to renew the lease, in the background: no backend needs to be there."""
         await self.broker.open(self.dispatcher.on_reply, self._on_batch, self.id)
-        self._lease = asyncio.create_task(self._keep_lease(), name="sanic_ws.lease")
+        self._lease.start()
 
     async def stop(self) -> None:
         """Leave the registry, then the queue, and answer what was in it. The connections have left before."""
@@ -106,11 +102,7 @@ class Node:
 
     async def _withdraw(self) -> None:
         """Take connections and node out of the registry; wait for those who have read it before."""
-        self._left = True
-        if self._lease is not None:
-            self._lease.cancel()
-            # Bounded, and told by a flag as well: a library may swallow a cancellation.
-            await asyncio.wait([self._lease], timeout=CLOSE_TIMEOUT_S)
+        await self._lease.stop()
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self.membership.close()
@@ -161,28 +153,3 @@ class Node:
             socket = self.hub.get(target) if answer == Answer.DELIVERED else None
             if socket is not None:
                 self.spawn(self.membership.assert_again(socket))
-
-    # The lease
-
-    async def _keep_lease(self) -> None:
-        """Renew the lease thrice in its time; assert everything where the registry may have lost some."""
-        interval = self.settings.lease_s / 3
-        owed = False
-        while not self._left:
-            began = monotonic()
-            pause = interval
-            try:
-                whole = await self.registry.heartbeat(self.info, self.settings.lease_s)
-                self._lease_ends = began + self.settings.lease_s
-                self.dispatcher.learn(await self.registry.listing())
-                owed = owed or not whole
-                if owed:
-                    owed = not await self.membership.assert_all()
-                else:
-                    await self.membership.sweep(interval)
-            except RegistryUnavailable as exc:
-                log.debug("lease not renewed: %s", exc)
-                pause = min(interval, RETRY_S)
-            # Jittered, so that the nodes of a cluster do not assert all at the same moment.
-            pause *= random.uniform(0.8, 1.0)  # noqa: S311
-            await asyncio.sleep(max(0.0, pause - (monotonic() - began)))

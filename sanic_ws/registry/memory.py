@@ -12,6 +12,7 @@ from sanic_ws.registry.port import (
     BINDING_S,
     GENERATION_EPOCH_S,
     GENERATIONS_PER_S,
+    LATE_S,
     USER_CONNECTIONS,
     Claim,
     Claimed,
@@ -36,12 +37,11 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Store:
-    """Hold what all registries of one URL share."""
+    """Hold what all registries of one URL share; it is always whole."""
 
     conns: dict[str, _Entry] = field(default_factory=dict)
     users: dict[str, dict[str, tuple[Owner, str | None]]] = field(default_factory=dict)
     nodes: dict[str, tuple[float, NodeInfo]] = field(default_factory=dict)
-    whole_at: float = 0.0
 
 
 _stores: dict[tuple[str, str], _Store] = {}
@@ -67,16 +67,12 @@ class MemoryRegistry:
         listed = [
             [UserConnection(conn, owner, kind) for conn, (owner, kind) in conns.items()] for conns in found
         ]
-        return Found(owners, listed, self._whole)
+        return Found(owners, listed)
 
     async def listing(self) -> Listing:
         """Return the ids of the nodes."""
         live = [info.id for info in await self.nodes()]
-        return Listing(live, [node for node in self._store.nodes if node not in live], self._whole)
-
-    @property
-    def _whole(self) -> bool:
-        return self._store.whole_at <= time.monotonic()
+        return Listing(live, [node for node in self._store.nodes if node not in live])
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Register connections or assert them again: the newest session of an id wins."""
@@ -101,9 +97,9 @@ class MemoryRegistry:
             )
         generation = claim.generation
         if generation == 0:
-            age = int(claim.age_s * GENERATIONS_PER_S)
-            began = int((time.time() - GENERATION_EPOCH_S) * GENERATIONS_PER_S) - age
-            if not same and age and had.generation > began and had.owner is not None:
+            age_s = 0.0 if claim.began is None else time.monotonic() - claim.began
+            began = int((time.time() - GENERATION_EPOCH_S - age_s) * GENERATIONS_PER_S)
+            if not same and age_s > LATE_S and had.generation > began and had.owner is not None:
                 return Claimed(
                     accepted=False, generation=had.generation, before=had.owner, user=user, missing=False
                 )
@@ -147,17 +143,18 @@ class MemoryRegistry:
             if not conns:
                 del self._store.users[user.key]
 
-    async def heartbeat(self, info: NodeInfo, lease_s: float) -> bool:
+    async def heartbeat(self, info: NodeInfo, lease_s: float, *, told: bool = True) -> bool:  # noqa: ARG002
         """Renew the node's lease; return whether all that this node told is surely there still."""
         now = time.monotonic()
         expiry, _ = self._store.nodes.get(info.id, (None, None))
         last = self._beats.get(info.id)
         whole = expiry is not None and now <= expiry == last
-        if last is not None and last != expiry:
-            self._store.whole_at = now + lease_s
         self._beats[info.id] = now + lease_s
         self._store.nodes[info.id] = (now + lease_s, info)
         return whole
+
+    async def vouch(self) -> None:
+        """Make an empty registry whole: there is no node that has been in it before."""
 
     async def withdraw(self, node: str) -> None:
         """End the node's lease."""

@@ -22,6 +22,8 @@ ENTRY_S = 900
 GENERATION_EPOCH_S = 1_577_836_800
 """When generation 0 would have been: the beginning of 2020."""
 GENERATIONS_PER_S = 100
+LATE_S = 0.3
+"""A claim is late that long after its session began; clocks are compared better than that."""
 USER_CONNECTIONS = 100
 """How many connections of one user are kept; the ones not asserted for longest go first."""
 
@@ -36,15 +38,15 @@ class Claim:
         generation: what the registry gave when it was first claimed; 0: claim it as the newest.
         user: who it is bound to as far as the node knows; with None a binding that the registry knows
             is kept and told.
-        age_s: with generation 0: how long ago the session began. One that was taken in while the registry
-            was away is not newer than those that began after it.
+        began: with generation 0: when the session did, in this process's monotonic seconds; None: now. A
+            claim that comes late is not newer than those of sessions that began after it.
     """
 
     conn: str
     owner: Owner
     generation: int = 0
     user: User | None = None
-    age_s: float = 0.0
+    began: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,15 +137,25 @@ class Registry(Directory, Protocol):
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Register connections or assert them again: the newest session of an id wins."""
 
-    async def heartbeat(self, info: NodeInfo, lease_s: float) -> bool:
+    async def heartbeat(self, info: NodeInfo, lease_s: float, *, told: bool = True) -> bool:
         """Renew the node's lease, by the registry's clock; return whether it surely has all it was told.
 
         False after the first beat, and whenever something that this node told may be gone: the lease is
         not there, had run out (others may have taken its connections), or is not the one of the last beat
         (what came after an older one is lost too); or the registry has been away in between. The node then
-        asserts all its connections again. Where the lease was lost the registry is not `whole` to those
-        who look up for as long as a lease runs: the other nodes have to notice it, too.
+        asserts all its connections again.
+
+        A registry that is empty, or in which a node missed its lease, is not `whole` to those who look up.
+        It is again when a lease has passed in which nobody missed anything: by then every node has noticed.
+
+        Args:
+            info: the node.
+            lease_s: for how long.
+            told: whether it has told the registry of all its connections; until then that is not whole.
         """
+
+    async def vouch(self) -> None:
+        """Make an empty registry whole: there is no node that has been in it before."""
 
     async def withdraw(self, node: str) -> None:
         """End the node's lease."""

@@ -11,6 +11,8 @@ the gateway's::
 
 from __future__ import annotations
 
+from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -18,9 +20,12 @@ from sanic_ws.core import json
 from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
 from sanic_ws.core.identity import User
 from sanic_ws.core.redis_url import parse_redis_url
+from sanic_ws.registry.clock import RemoteClock
+from sanic_ws.registry.mending import WHOLE, Mending
 from sanic_ws.registry.port import (
     BINDING_S,
     ENTRY_S,
+    GENERATION_EPOCH_S,
     GENERATIONS_PER_S,
     USER_CONNECTIONS,
     Claim,
@@ -59,6 +64,9 @@ class RedisRegistry:
         self._prefix = prefix
         self._names: dict[bytes, str] = {}
         self._beats: dict[str, bytes] = {}
+        self._losses = count()
+        self._mending = Mending()
+        self._clock = RemoteClock()
 
     async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
         """Return each connection's owner and the connections of each user key."""
@@ -66,26 +74,26 @@ class RedisRegistry:
             return Found([], [])
         keys = [f"{self._prefix}:conn:{{{conn}}}" for conn in conns]
         keys += [f"{self._prefix}:user:{{{user}}}" for user in users]
-        keys.append(self._mending_key)
-        *values, mending = await self._servers.get(keys, COMMAND_TIMEOUT_S)
+        keys.append(self._whole_key)
+        *values, state = await self._servers.get(keys, COMMAND_TIMEOUT_S)
         owners = [self._owner(value) for value in values[: len(conns)]]
         listed = [self._user_connections(value) for value in values[len(conns) :]]
-        return Found(owners, listed, mending is None)
+        return Found(owners, listed, state == WHOLE)
 
     async def listing(self) -> Listing:
         """Return the ids of the nodes."""
-        key, mending = self._nodes_key, self._mending_key
+        key, whole = self._nodes_key, self._whole_key
         calls: list[Call] = [
             (key, ("TIME",)),
             (key, ("ZRANGE", key, 0, -1, "WITHSCORES")),
-            (mending, ("GET", mending)),
+            (whole, ("GET", whole)),
         ]
-        (seconds, micros), listed, mends = await self._servers.run(calls, COMMAND_TIMEOUT_S)
+        (seconds, micros), listed, state = await self._servers.run(calls, COMMAND_TIMEOUT_S)
         now = int(seconds) * 1_000_000 + int(micros)
         nodes: tuple[list[str], list[str]] = [], []
         for node, expiry in zip(listed[::2], listed[1::2], strict=True):
             nodes[float(expiry) <= now].append(node.decode())
-        return Listing(*nodes, mends is None)
+        return Listing(*nodes, state == WHOLE)
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Register connections or assert them again: the newest session of an id wins."""
@@ -97,7 +105,7 @@ class RedisRegistry:
                 claim.user.token if claim.user is not None else "",
                 BINDING_S,
                 ENTRY_S,
-                int(claim.age_s * GENERATIONS_PER_S),
+                self._generation_at(claim.began),
             )
             for claim in claims
         )
@@ -135,7 +143,7 @@ class RedisRegistry:
         )
         await self._run(RELEASE, owned)
 
-    async def heartbeat(self, info: NodeInfo, lease_s: float) -> bool:
+    async def heartbeat(self, info: NodeInfo, lease_s: float, *, told: bool = True) -> bool:
         """Renew the node's lease; return whether all that this node told is surely there still.
 
         Nothing is missed, though Redis confirms what its replicas do not have yet: what is lost is lost with
@@ -144,19 +152,40 @@ class RedisRegistry:
         noticed is one server of a Cluster that is emptied by hand, unless it is the one with the nodes.
         """
         text = json.dumps([info.id, info.name, info.connections, info.started, info.state, info.version])
-        key, lease_ms = f"{self._prefix}:node:{{{info.id}}}", int(lease_s * 1000)
+        key, lease_ms, whole = f"{self._prefix}:node:{{{info.id}}}", int(lease_s * 1000), self._whole_key
         calls: list[Call] = [
             (key, ("SET", key, text, "PX", lease_ms)),
             BEAT.call(self._nodes_key, info.id, lease_ms * 1000, self._beats.get(info.id, b"")),
+            (whole, ("GET", whole)),
         ]
-        _, (found, lost, expiry) = await self._servers.run(calls, WRITE_TIMEOUT_S, BEAT, insist=True)
-        if lost:
-            # Before the first connection is asserted again: half a list is worse than none.
-            mending = self._mending_key
-            await self._servers.run([(mending, ("SET", mending, info.id, "PX", lease_ms))], WRITE_TIMEOUT_S)
+        sent = monotonic()
+        _, (found, lost, expiry), state = await self._servers.run(calls, WRITE_TIMEOUT_S, BEAT, insist=True)
+        read = monotonic()
+        if lost or not told:
+            # Before what is lost is asserted again: half a list is worse than none.
+            state = f"{info.id} {next(self._losses)}".encode()
+            await self._say(state)
         self._beats[info.id] = expiry
+        if self._mending.has_passed(state, lease_s, read):
+            await self._say(WHOLE)
         unbroken = await self._servers.pulse()
+        if not unbroken:
+            self._clock.forget()
+        self._clock.learn(int(expiry) / 1_000_000 - lease_s, sent, read)
         return bool(found) and unbroken
+
+    async def vouch(self) -> None:
+        """Make an empty registry whole: there is no node that has been in it before."""
+        await self._say(WHOLE, "NX")
+
+    async def _say(self, state: bytes, *options: str) -> None:
+        key = self._whole_key
+        await self._servers.run([(key, ("SET", key, state, *options))], WRITE_TIMEOUT_S)
+
+    def _generation_at(self, began: float | None) -> int:
+        """Return a moment here as a generation; 0 if that is now, or not known."""
+        at = None if began is None else self._clock.at(began)
+        return 0 if at is None else int((at - GENERATION_EPOCH_S) * GENERATIONS_PER_S)
 
     async def withdraw(self, node: str) -> None:
         """End the node's lease."""
@@ -187,8 +216,8 @@ class RedisRegistry:
         await self._servers.close()
 
     @property
-    def _mending_key(self) -> str:
-        return f"{self._prefix}:mending"
+    def _whole_key(self) -> str:
+        return f"{self._prefix}:whole"
 
     @property
     def _nodes_key(self) -> str:

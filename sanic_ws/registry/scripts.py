@@ -6,7 +6,7 @@ Keys; every script touches one of them, every entity has its own hash tag::
     <prefix>:user:{user}    conn ␟ node ␟ session ␟ fromType, one a line    string
     <prefix>:nodes          node → expiry                                  sorted set
     <prefix>:node:{id}      what the node is and holds, JSON               string
-    <prefix>:mending        there while nodes assert anew what was lost      string
+    <prefix>:whole          ``whole``; missing or else: nodes assert anew     string
 
 Strings, so that one MGET looks up a whole round. ``␟`` is U+001F, which no id holds: ids are escaped.
 ``node`` is empty where only the binding is left. An owner's entry has no lease of its own: it is worth
@@ -14,6 +14,9 @@ as much as its node's lease (``nodes``), which the node's heartbeat renews, so t
 connections cost Redis nothing. What a dead node leaves in a user's list goes when a push meets it, or
 when the list is full. Generations are Redis's own clock, see `GENERATION_EPOCH_S`. Values are kept short:
 up to 44 bytes Redis needs one allocation for them.
+
+A claim that says when its session began, and is read later than `LATE_S` after that, has been on its way
+for too long: it is not newer than sessions that began after it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from typing import Any
+
+from sanic_ws.registry.port import GENERATIONS_PER_S, LATE_S
 
 __all__ = ["BEAT", "CLAIM", "DELIST", "ENLIST", "RELEASE", "Script"]
 
@@ -41,8 +46,9 @@ class Script:
         return key, ("EVALSHA", self.digest, 1, key, *arguments)
 
 
-CLAIM = Script("""
--- KEYS: conn. ARGV: node, session, generation, identity, binding_s, entry_s, age in hundredths of a second.
+CLAIM = Script(
+    """
+-- KEYS: conn. ARGV: node, session, generation, identity, binding_s, entry_s, began (0: now).
 -- Returns {accepted, generation, node before, session before, identity, missing, taken}.
 local node, session, generation, identity = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local had = redis.call('GET', KEYS[1])
@@ -67,9 +73,10 @@ if not same then
 end
 if generation == 0 then
   if same then generation = generation_before else
-    local now = redis.call('TIME')
-    local began = (now[1] - 1577836800) * 100 + math.floor(now[2] / 10000) - ARGV[7]
-    if ARGV[7] ~= '0' and generation_before > began and node_before ~= '' then
+    local clock = redis.call('TIME')
+    local now, began = (clock[1] - 1577836800) * 100 + math.floor(clock[2] / 10000), tonumber(ARGV[7])
+    if began == 0 or now - began < LATE then began = now end
+    if began < now and generation_before > began and node_before ~= '' then
       return {0, string.format('%.0f', generation_before), node_before, session_before, identity, 0, 0}
     end
     generation = math.max(generation_before + 1, began)
@@ -81,7 +88,8 @@ redis.call('SET', KEYS[1],
   table.concat({node, session, string.format('%.0f', generation), identity}, '\\31'), 'EX', ttl)
 if same then node_before, session_before = '', '' end
 return {1, string.format('%.0f', generation), node_before, session_before, identity, missing, 0}
-""")
+""".replace("LATE", str(int(LATE_S * GENERATIONS_PER_S)))
+)
 
 ENLIST = Script("""
 -- KEYS: user. ARGV: conn, node, session, fromType, most, binding_s.

@@ -227,7 +227,7 @@ class Cluster:
         for node in () if self.broker_away else hearing:
             node.queue.append(self._batch(seek))
         if hearing and not self.broker_away:
-            self.router.broadcast(seek)
+            self.router.broadcast(seek, self.now)
 
     def _batch(self, flight: Flight) -> Batch:
         last = max(item.push.deadline for item in flight.items)
@@ -289,6 +289,7 @@ class Cluster:
         self.forgotten = {node.id for node in self.nodes.values() if node.alive and not node.withdrawn}
         self.listed.clear()
         self.lapsed.clear()
+        self.mending = True
         self.seen["registry emptied"] += 1
 
     def end_leases(self) -> None:
@@ -308,11 +309,14 @@ class Cluster:
         if node.id in self.listed:
             return
         self.listed.add(node.id)
+        lapsed = node.id in self.lapsed
         self.lapsed.discard(node.id)
-        if node.id in self.forgotten:
-            self.mending = True
-        for socket in node.hub:
+        for socket in list(node.hub):
             self.seen["asserted again"] += 1
+            if lapsed:
+                # Nobody believed in the node: first what it holds, and then the node.
+                self._claim(socket)
+                continue
             self.asserting += 1
             self.later.append(lambda socket=socket: self._assert(socket))
         self._mend()
@@ -448,8 +452,16 @@ class Cluster:
         if self.replies:
             self.router.replied(self.replies.pop(number % len(self.replies)), self.now)
 
-    def settle(self) -> None:
-        """Let all that is under way happen, without letting time pass."""
+    def settle(self, except_node: str | None = None) -> None:
+        """Let all that is under way happen, without letting time pass; one node may be slow."""
+        slow = None if except_node is None else self.nodes[except_node]
+        if slow is not None:
+            slow.paused = True
+        self._settle()
+        if slow is not None:
+            slow.paused = False
+
+    def _settle(self) -> None:
         self.advance()
         rounds = 0
         while self.later or self.replies or any(n.queue for n in self.nodes.values() if not n.paused):

@@ -252,7 +252,7 @@ def test_dead_owner_is_offline_once_its_lease_has_ended(cluster):
     assert receipt_of(sent).outcome is Outcome.OFFLINE
 
 
-def test_unlisted_connection_is_offline_once_another_node_is_known_to_be_dead(cluster):
+def test_nobody_is_offline_while_a_listed_node_cannot_be_reached(cluster):
     cluster.kill(cluster.nodes["n1"])
     first = cluster.push(Conn("nobody"))
     cluster.settle()
@@ -262,7 +262,31 @@ def test_unlisted_connection_is_offline_once_another_node_is_known_to_be_dead(cl
     assert receipt_of(first).outcome is Outcome.UNKNOWN
     second = cluster.push(Conn("nobody"))
     cluster.settle()
-    assert receipt_of(second).outcome is Outcome.OFFLINE
+    assert receipt_of(second).outcome is Outcome.UNAVAILABLE
+    cluster.end_leases()
+    third = cluster.push(Conn("nobody"))
+    cluster.settle()
+    assert receipt_of(third).outcome is Outcome.OFFLINE
+
+
+def test_nobody_is_offline_while_the_list_of_nodes_is_not_whole(cluster):
+    cluster.mending = True
+    sent = cluster.push(Conn("nobody"))
+    cluster.settle()
+    assert sent.receipts == []
+    cluster.pass_time(0.2)
+    assert receipt_of(sent).outcome is Outcome.UNKNOWN
+
+
+def test_node_that_nobody_knows_is_waited_for_while_the_list_is_not_whole(cluster):
+    cluster.connect("c3", "n2", registered=False)
+    cluster.listed.discard("n2")
+    cluster.mending = True
+    sent = cluster.push(Conn("c3"))
+    cluster.settle(except_node="n2")
+    assert sent.receipts == []
+    cluster.settle()
+    assert receipt_of(sent).outcome is Outcome.DELIVERED
 
 
 def test_silent_node_makes_unknown_not_offline(cluster):

@@ -231,7 +231,7 @@ async def test_what_the_broker_raises_is_an_outcome(dispatcher, broker, error, o
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (Unroutable("*"), Outcome.OFFLINE),
+        (Unroutable("*"), Outcome.UNAVAILABLE),
         (BrokerUnavailable("away"), Outcome.UNAVAILABLE),
         (BrokerLost("cut"), Outcome.UNKNOWN),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from redis.exceptions import ConnectionError as Broken
@@ -105,7 +106,14 @@ class OneServer:
         return answers
 
     async def pulse(self) -> bool:
-        """Return whether the server has been up without a break since the last call of this."""
+        """Return whether the server has been up without a break since the last call of this.
+
+        The Sentinels are asked as well: a master that was frozen takes itself for one when it thaws, and
+        nothing on its connections says that there is another.
+        """
+        if self._sentinels is not None:
+            with suppress(Broken):
+                await self._sentinels.find_master()
         return await self._link.pulse()
 
     async def close(self) -> None:

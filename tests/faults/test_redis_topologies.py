@@ -103,14 +103,8 @@ async def test_registrations_go_on_soon_after_the_promotion_and_none_is_lost(
     make_fleet: Callable[..., Fleet],
     figure: Callable[..., Any],
     how: str,
-    request: pytest.FixtureRequest,
 ):
     """Row 10."""
-    if how == "frozen":
-        reason = (
-            "open: on a busy machine it takes the Sentinels 10 s to see that a frozen master is one no more"
-        )
-        request.applymarker(pytest.mark.xfail(reason=reason))
     fleet = make_fleet([registrations.node.ws_url])
     old, late, new = signs(MANY), signs(LATE), signs(LATE)
     await fleet.open(old, users=True)

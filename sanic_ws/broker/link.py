@@ -172,7 +172,7 @@ class Link:
             )
             # In the list before it is open: one that fails half-way has to be closed as well.
             self.connections.append(connection)
-            await connection.connect(timeout=CONNECT_TIMEOUT_S)
+            await _connect(connection)
             connection.close_callbacks.add(lambda *_: on_lost())
         publish, consume = self.connections
         assert publish.transport is not None
@@ -232,6 +232,18 @@ class Link:
         await self.consuming.basic_consume(name, take, no_ack=True)
         await self.consuming.queue_bind(name, names.direct, routing_key=names.node)
         await self.consuming.queue_bind(name, names.fanout)
+
+
+async def _connect(connection: AbstractConnection) -> None:
+    """Connect; when cancelled wait a moment for the end of it: a connection just made would be lost, open."""
+    connecting = asyncio.ensure_future(connection.connect(timeout=CONNECT_TIMEOUT_S))
+    try:
+        await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        _, late = await asyncio.wait([connecting], timeout=CLOSE_TIMEOUT_S)
+        for task in late:
+            task.cancel()
+        raise
 
 
 def transient(**properties: Any) -> spec.Basic.Properties:

@@ -12,6 +12,7 @@ from tests.faults.cluster import FaultCluster, Member
 from tests.faults.invariants import count
 from tests.faults.publishers import Load, by_http
 from tests.faults.stage import check_receipts, open_loads, signs, story, until_delivered
+from tests.faults.usage import Usage, back_at
 from tests.integration.peers import eventually, unique
 from tests.servers import RabbitServer
 
@@ -69,17 +70,17 @@ async def test_rabbitmq_that_closes_all_connections_20_times_leaves_nothing_behi
     await fleet.open(ids, users=True)
     async with open_loads(cluster, ids, rate=100) as loads:
         await until_delivered(loads[0], ids)
-    before = [await usage(member) for member in cluster.members]
+    before = [await Usage.of(member) for member in cluster.members]
     async with open_loads(cluster, ids, rate=100) as more:
         script = CLOSE_ALL.replace("TIMES", str(times)).replace("WANTED", "5")
         await asyncio.to_thread(own_rabbit.ctl, "eval", script, timeout_s=180)
         await until_delivered(more[0], ids)
     await check_receipts(cluster, fleet, [*loads, *more])
     for member, baseline in zip(cluster.members, before, strict=True):
-        await back_at(member, baseline)
-    after = [await usage(member) for member in cluster.members]
-    text = f"all AMQP connections closed {times} times: {story(more)}; files and tasks of the nodes"
-    figure(12, f"{text} {[use[:2] for use in before]} before, {[use[:2] for use in after]} after")
+        after = await back_at(member, baseline)
+        text = f"all AMQP connections closed {times} times: {story(more)}"
+        text = f"{text}; {member.node.name} before: {baseline}; after: {after}"
+        figure(12, text, after.within(baseline))
 
 
 # Closes all connections whenever everybody consumes: a node two queues, a publisher one.
@@ -96,26 +97,6 @@ lists:foreach(fun(_) ->
   [rabbit_networking:close_connection(Pid, "test") || Pid <- rabbit_networking:connections()]
 end, lists:seq(1, TIMES)).
 """
-
-
-REDIS_POOL = 16
-"""The connections to Redis grow to what was needed at one time; what 20 closings would leave is far more."""
-
-
-async def usage(member: Member) -> tuple[int, int, int]:
-    """Return a node's open files, tasks, and bytes of memory."""
-    process = (await member.stats())["process"]
-    return process["open_files"], process["tasks"], process["memory_bytes"]
-
-
-async def back_at(member: Member, baseline: Sequence[int]) -> None:
-    """Wait until a node has no more files and tasks than it had."""
-
-    async def is_back() -> bool:
-        now = await usage(member)
-        return now[0] <= baseline[0] + REDIS_POOL and now[1] <= baseline[1]
-
-    await eventually(is_back, f"{member.node.name} to have as many files and tasks as before")
 
 
 ALARMS = {

@@ -3,28 +3,22 @@
 import asyncio
 import sys
 import time
-from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Self
 
 import pytest
 
 from tests.faults.clients import Fleet
-from tests.faults.cluster import FaultCluster, Member
+from tests.faults.cluster import FaultCluster
 from tests.faults.havoc import Havoc
 from tests.faults.invariants import copies, history
 from tests.faults.schedule import NODES, TRACKS, make_schedule
 from tests.faults.stage import check_receipts, open_loads, signs, story, until_delivered
-from tests.integration.peers import eventually
+from tests.faults.usage import Usage, back_at
 
 MB = 1 << 20
 LEASE_S = 3.0
 SILENT_S = 4.0
 MEMORY_BYTES = 16 * MB
 """Measured: 3 MB after a minute of faults, 5 after four: buffers and pools that stay."""
-REDIS_POOL = 16
 
 
 def test_schedule_follows_from_its_seed_alone():
@@ -40,9 +34,6 @@ def test_schedule_holds_every_fault():
     assert not any(s.name in ("kill", "leave") and s.track == "nodes" and s.node == 0 for s in steps)
 
 
-@pytest.mark.xfail(
-    reason="open: a claim that Redis reads late passes for the newest; offline while a deaf node is unlisted"
-)
 async def test_random_faults_leave_no_lie_and_nothing_behind(
     start_cluster, make_fleet, figure, pytestconfig: pytest.Config
 ):
@@ -100,44 +91,3 @@ def check_that_nobody_is_orphaned(fleet: Fleet) -> None:
     assert not orphans, f"{len(orphans)} were told that they are replaced, and by nobody:\n" + "\n\n".join(
         f"{client.sign}\n{history(client.log)}" for client in orphans[:5]
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a node uses, its clients' sockets aside."""
-
-    files: Mapping[str, int]
-    tasks: int
-    memory_bytes: int
-
-    @classmethod
-    async def of(cls, member: Member) -> Self:
-        files = await member.open_files()
-        process = (await member.stats())["process"]
-        others = {name: number for name, number in files.items() if not name.startswith("clients")}
-        return cls(others, process["tasks"], process["memory_bytes"])
-
-    def within(self, other: Self) -> bool:
-        """Say whether there are no more files and tasks than there were."""
-        more = Counter(self.files) - Counter(other.files)
-        # Those to Redis are a pool that grows to what was needed at one time, and no further; one that Redis
-        # has closed stays in it until it is wanted.
-        pooled = sum(more.pop(name) for name in list(more) if name.startswith("redis"))
-        return not more and pooled <= REDIS_POOL and self.tasks <= other.tasks
-
-    def __str__(self) -> str:
-        return f"{dict(sorted(self.files.items()))}, {self.tasks} tasks"
-
-
-async def back_at(member: Member, before: Usage) -> Usage:
-    """Wait, for a while, until a node has no more files and tasks than it had; return what it has."""
-    now = before
-
-    async def is_back() -> bool:
-        nonlocal now
-        now = await Usage.of(member)
-        return now.within(before)
-
-    with suppress(AssertionError):
-        await eventually(is_back, "files and tasks to be what they were")
-    return now

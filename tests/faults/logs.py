@@ -24,7 +24,7 @@ class Session:
         code: the node's close code, or `ABNORMAL`.
         by_client: whether the client itself cut it: what was under way to it is lost.
         stuck: whether the client stopped reading it for a while.
-        unread_since: when it stopped and has read nothing since; it knows of nothing that came later.
+        unread_since: when it stopped, until it has caught up; it does not know when what it reads was sent.
     """
 
     address: str

@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Any, Protocol
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
@@ -15,6 +16,10 @@ from tests.faults.proxy import RESET_ON_CLOSE
 ReadPush = Callable[[bytes], tuple[str, str, int] | tuple[()] | None]
 """Reads push id, publisher and sequence from a frame; nothing if it need not be written down; None if it is
 no push."""
+
+
+CATCH_UP_S = 2.0
+"""What a client reads so soon after it reads again may have been sent long before."""
 
 
 class Owner(Protocol):
@@ -51,6 +56,7 @@ class ClientSocket(WSListener):  # type: ignore[misc, unused-ignore]
         self.ready = asyncio.Event()
         self.ended = asyncio.Event()
         self.paused = False
+        self._resumed_at = -inf
         self._heard_at = session.tried_at
         self._marks: dict[str, asyncio.Event] = {}
 
@@ -63,7 +69,8 @@ class ClientSocket(WSListener):  # type: ignore[misc, unused-ignore]
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self._heard_at = time.monotonic()
-        self.session.unread_since = None
+        if self._heard_at - self._resumed_at > CATCH_UP_S:
+            self.session.unread_since = None
         if frame.msg_type is WSMsgType.CLOSE:
             self.session.closed_at = self._heard_at
             self.session.code = int(frame.get_close_code())
@@ -154,5 +161,6 @@ class ClientSocket(WSListener):  # type: ignore[misc, unused-ignore]
 
     def read_again(self) -> None:
         self.paused = False
+        self._resumed_at = time.monotonic()
         if self.transport is not None and not self.ended.is_set():
             self.transport.underlying_transport.resume_reading()

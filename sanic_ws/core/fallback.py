@@ -87,12 +87,10 @@ class Fallback:
     def expect(self, seek: Seek, listing: Listing | None) -> None:
         """Take in which nodes there are, before a batch is sent; None if the registry is out of reach."""
         members = self._members
-        if listing is not None:
-            members.learn(listing)
         seek.certain = listing is not None
         seek.whole = listing is not None and listing.whole
         seek.listed = members.listed
-        seek.suspects = members.suspects
+        seek.suspects = members.known & members.gone.keys()
         if members.complete or not seek.whole:
             seek.expect = set(members.known)
 
@@ -120,10 +118,10 @@ class Fallback:
             self._conclude_if_complete(seek, now)
 
     def probe_returned(self, probe: Probe, now: float) -> None:
-        """Take in that a silent node's queue is gone."""
+        """Take in that a node's queue is not there."""
         node, seek = probe
-        self._members.lost(node)
-        if seek.id in self._seeks:
+        self._members.lost(node, now)
+        if seek is not None and seek.id in self._seeks:
             (seek.gone if node in seek.suspects else seek.vanished).add(node)
             self._conclude_if_complete(seek, now)
 

@@ -141,7 +141,7 @@ class Router:
     ) -> None:
         """Take in what the registry says; None where it is out of reach."""
         if listing is not None:
-            self._members.learn(listing)
+            self._members.learn(listing, now)
         owners, users, whole = found or look_up.nothing()
         if not whole:
             # A list that lacks one of the user's devices would leave it out without a word.
@@ -161,9 +161,17 @@ class Router:
                 else:
                     self._place(item, next_owner(), now)
 
-    def learn(self, listing: Listing) -> None:
-        """Take in which nodes there are, though nobody asks for it now."""
-        self._members.learn(listing)
+    def learn(self, listing: Listing, now: float) -> None:
+        """Take in which nodes there are."""
+        self._members.learn(listing, now)
+
+    def doubt(self, listing: Listing, now: float) -> set[str]:
+        """Take in which nodes there are before a fallback is sent; return those to be probed before.
+
+        One whose queue is missing then and afterwards has got nothing.
+        """
+        self._members.learn(listing, now)
+        return self._members.suspects if listing.whole else set()
 
     @property
     def known_nodes(self) -> set[str]:
@@ -181,7 +189,7 @@ class Router:
         return actions
 
     def expect(self, seek: Seek, listing: Listing | None) -> None:
-        """Take in which nodes there are, before a fallback is sent; None if the registry is out of reach."""
+        """Take in the list by which a fallback is sent; None if the registry is out of reach."""
         self._fallback.expect(seek, listing)
 
     def broadcast(self, seek: Seek, now: float) -> None:
@@ -202,7 +210,7 @@ class Router:
         """Take in that a batch came back: the node's queue is gone, nothing was sent."""
         if not self._lanes.has(flight):
             return
-        self._members.lost(flight.node)
+        self._members.lost(flight.node, now)
         self._lanes.land(flight)
         for item in flight.items:
             if item.settled:
@@ -230,8 +238,12 @@ class Router:
         self._fallback.nobody_heard(seek, now)
 
     def probe_returned(self, probe: Probe, now: float) -> None:
-        """Take in that a silent node's queue is gone."""
+        """Take in that a node's queue is not there."""
         self._fallback.probe_returned(probe, now)
+
+    def probe_arrived(self, probe: Probe) -> None:
+        """Take in that a node's queue is there."""
+        self._members.found(probe.node)
 
     # Time
 

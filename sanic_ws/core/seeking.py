@@ -42,7 +42,7 @@ class Seek(Flight):
         expect: the nodes that were ever listed and are not known to have left; None while, or if, none is
             known.
         listed: those of them that the registry lists now.
-        suspects: those of them whose queues were missing before, and those that are not listed any more.
+        suspects: those of them whose queues were missing before.
         answered: who has answered.
         gone: whose queues were missing before and after.
         vanished: whose queues were there before and are not now.
@@ -91,10 +91,10 @@ class Seek(Flight):
 
 
 class Probe(NamedTuple):
-    """Send an empty batch to a node that is silent, to see whether its queue is there."""
+    """Send an empty batch to a node, to see whether its queue is there: for a fallback, or before it."""
 
     node: str
-    seek: Seek
+    seek: Seek | None = None
 
 
 Action = Flight | Probe | Forget

@@ -177,7 +177,7 @@ class Dispatcher:
 
     def learn(self, listing: Listing) -> None:
         """Take in which nodes there are."""
-        self._router.learn(listing)
+        self._router.learn(listing, monotonic())
 
     async def call_roll(self) -> set[str]:
         """Return the nodes that are there: those that answer, and those that are listed.
@@ -221,11 +221,13 @@ class Dispatcher:
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     async def _seek(self, flight: Seek) -> None:
+        listing: Listing | None = None
         try:
             listing = await self._directory.listing()
+            doubted = self._router.doubt(listing, monotonic())
+            await asyncio.gather(*(self._probe(Probe(node)) for node in doubted))
         except RegistryUnavailable as exc:
             log.debug("nodes not known: %s", exc)
-            listing = None
         if self._is_over(flight):
             return
         self._router.expect(flight, listing)
@@ -262,6 +264,7 @@ class Dispatcher:
         body = encode_batch(Batch(0, time.time(), 1000, [], []))
         try:
             await self._broker.send(probe.node, body, 1000)
+            self._router.probe_arrived(probe)
         except Unroutable:
             self._router.probe_returned(probe, monotonic())
         except (QueueFull, BrokerUnavailable, BrokerLost):

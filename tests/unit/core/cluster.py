@@ -215,6 +215,9 @@ class Cluster:
             node.queue.append(self._batch(flight))
 
     def _seek(self, seek: Seek, listing: Listing | None) -> None:
+        if listing is not None:
+            for node in self.router.doubt(listing, self.now):
+                self._probe(Probe(node), at_once=True)
         if not seek.trim():
             self.router.failed(seek, Outcome.UNAVAILABLE, self.now)
             return
@@ -236,9 +239,21 @@ class Cluster:
         flight.sent = True
         return Batch(flight.id, self.now, ttl_ms, flight.targets(), frames, isinstance(flight, Seek))
 
-    def _probe(self, probe: Probe) -> None:
-        if not self.broker_away and not self.nodes[probe.node].hears:
-            self.later.append(lambda: self.router.probe_returned(probe, self.now))
+    def _probe(self, probe: Probe, *, at_once: bool = False) -> None:
+        if self.broker_away:
+            return
+        hears = self.nodes[probe.node].hears
+
+        def happen() -> None:
+            if hears:
+                self.router.probe_arrived(probe)
+            else:
+                self.router.probe_returned(probe, self.now)
+
+        if at_once:
+            happen()
+        else:
+            self.later.append(happen)
 
     # The registry
 

@@ -1,8 +1,10 @@
-"""Rows 17 to 20: clients that do not read, full queues, poison, and publishers that change their mind."""
+"""Rows 17 to 20 and threat 14: clients that do not read, full queues, poison, floods, and changed minds."""
 
 import asyncio
 import itertools
+import json
 import statistics
+import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -236,3 +238,57 @@ async def until_set_aside(rabbit: RabbitServer, cluster: FaultCluster, poison: i
 
     await eventually(all_there, f"{poison} messages in {name}")
     return held[name][0]
+
+
+@pytest.mark.timeout(240)
+async def test_threat_14_pushes_to_a_million_ids_that_nobody_has_do_not_hold_others_up(
+    start_cluster, make_fleet, figure
+):
+    ids, slower = 1_000_000, 5.0
+    cluster: FaultCluster = await start_cluster(2, proxied=False)
+    fleet: Fleet = make_fleet(cluster.addresses)
+    present = signs(50)
+    await fleet.open(present)
+    async with cluster.publisher() as publisher, flooding(cluster, ids) as process:
+        assert process.stdout is not None
+        quiet = [await push_time(publisher, sign) for sign in present * 6]
+        process.stdin.write(b"go\n")
+        loud = []
+        ended = asyncio.create_task(process.communicate())
+        while not ended.done():
+            loud.append(await push_time(publisher, present[len(loud) % len(present)]))
+        outcomes = json.loads((await ended)[0])
+    assert sum(outcomes.values()) == ids
+    assert set(outcomes) <= {"offline", "overloaded", "unavailable"}
+    medians = [statistics.median(times) for times in (quiet, loud)]
+    text = (
+        f"{ids} pushes to ids that nobody has: {outcomes}; a push among them takes {1000 * medians[1]:.1f} ms"
+    )
+    growth = medians[1] / medians[0]
+    figure(
+        "threat 14",
+        f"{text}, {growth:.1f} times that before (allowed {slower:g}, median of {len(loud)})",
+        growth <= slower,
+    )
+
+
+@asynccontextmanager
+async def flooding(cluster: FaultCluster, ids: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start a process that pushes to nobody once it reads a line."""
+    pipe = asyncio.subprocess.PIPE
+    arguments = ("-m", "tests.faults.flood", cluster.redis_url, cluster.amqp_url, cluster.prefix, str(ids))
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdin=pipe, stdout=pipe)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def push_time(publisher: Publisher, sign: str) -> float:
+    """Push to a client that is there; return how many seconds it took."""
+    began = time.monotonic()
+    receipt = await publisher.push(Conn(sign), "t", None)
+    assert receipt.outcome == "delivered", receipt
+    return time.monotonic() - began

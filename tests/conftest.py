@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sanic_ws import Publisher
+from tests import leaks
 from tests.integration.peers import Client, Cluster, describe_nodes, start_all, stop_all, unique
 from tests.servers import GatewayNode, RabbitServer, RedisServer, require
 
@@ -19,6 +20,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what `tests/faults/test_random.py` is told."""
     parser.addoption("--faults", type=int, default=1, metavar="SEED", help="of the random faults")
     parser.addoption("--faults-seconds", type=int, default=60, help="how long there are random faults")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    """Fail a test after which a secret was found in what a node has said until then."""
+    yield
+    found = leaks.take()
+    assert not found, "\n".join(found)
 
 
 @pytest.fixture(scope="session")

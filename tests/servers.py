@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Literal, Self
 
 LOOPBACK = "127.0.0.1"
@@ -488,6 +489,7 @@ class GatewayNode(Server):
         self.node_id: str | None = None
         self._arguments = [mode, "--port", str(self.port), *arguments]
         self._env = dict(env or {})
+        _leaks().note_settings(self._env)
         self._ready = ready
         self._identify = identify
         self._program = program or [str(Path(sys.executable).with_name("sanic-ws"))]
@@ -509,6 +511,12 @@ class GatewayNode(Server):
         finally:
             connection.close()
 
+    def _end(self, number: signal.Signals) -> int | None:
+        code = super()._end(number)
+        if code is not None:
+            _leaks().look_through(self.log.read_text(errors="replace"), f"{self.name}'s log")
+        return code
+
     def _command(self) -> Sequence[str]:
         return [*self._program, *self._arguments]
 
@@ -518,6 +526,13 @@ class GatewayNode(Server):
 
     def _is_ready(self) -> bool:
         return self.get_status(f"/{self._ready}") == http.client.OK
+
+
+def _leaks() -> ModuleType:
+    # Not above: the guard runs this file alone.
+    from tests import leaks
+
+    return leaks
 
 
 def _rabbit_program(name: str) -> str:

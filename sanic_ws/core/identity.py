@@ -17,7 +17,8 @@ from sanic_ws.errors import InvalidField
 MAX_ID_CHARS = 128
 USER_FIELDS = ("userId", "tenantId", "bankId", "fromType")
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
-_CONN = re.compile(r"[A-Za-z0-9._~:-]{1,128}")
+CONN_PATTERN = r"[A-Za-z0-9._~:-]{1,128}"
+_CONN = re.compile(CONN_PATTERN)
 
 
 def check_conn(value: Any, field: str = "conn") -> str:

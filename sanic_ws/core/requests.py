@@ -24,6 +24,7 @@ Target = Conn | User | Group | Everyone
 DEFAULT_TIMEOUT_S = 2.0
 MAX_TIMEOUT_S = 60.0
 MAX_TARGETS = 1000
+MAX_BATCH = 1000
 MAX_TTL_S = 30 * 24 * 3600
 _FIELDS = frozenset(
     {"to", "type", "data", "raw", "raw_base64", "id", "wait", "timeout_ms", "except", "offline", "ttl_s"}
@@ -97,6 +98,13 @@ class PushRequest:
             raise InvalidField("to", f"must name 1 to {MAX_TARGETS} targets")
         return targets
 
+    @property
+    def content_field(self) -> str:
+        """The name of the field that holds what is sent."""
+        if self.raw is None:
+            return "data"
+        return "raw" if isinstance(self.raw, str) else "raw_base64"
+
     def frame(self) -> bytes:
         """Return the WebSocket frame that clients get.
 
@@ -111,7 +119,7 @@ class PushRequest:
             message = {"type": self.type, "data": self.data, "id": self.id, "time": timestamp()}
             return text_frame(json.dumps(message))
         except (InvalidJSON, UnicodeEncodeError) as exc:
-            raise InvalidField("data" if self.raw is None else "raw", str(exc)) from None
+            raise InvalidField(self.content_field, str(exc)) from None
 
 
 def read_push_request(value: Any) -> PushRequest:

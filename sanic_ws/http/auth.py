@@ -11,6 +11,7 @@ from sanic.exceptions import Forbidden, Unauthorized
 
 from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.errors import NotAllowed
+from sanic_ws.http.bodies import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,8 +31,12 @@ def scope(needed: str) -> Callable[[Handler], Handler]:
         @wraps(handler)
         async def checked(request: Request[Any, Any], *args: Any, **kwargs: Any) -> HTTPResponse:
             check(request, needed)
+            await read_body(request)
             return await handler(request, *args, **kwargs)
 
+        # Sanic would hold the body of whoever has no key.
+        checked.is_stream = True  # type: ignore[attr-defined]
+        checked.scope = needed  # type: ignore[attr-defined]
         return checked
 
     return decorate

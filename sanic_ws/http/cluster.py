@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from sanic import Blueprint, HTTPResponse, Request
 from sanic.exceptions import NotFound
@@ -14,6 +15,8 @@ from sanic_ws.core.outcomes import Outcome
 from sanic_ws.errors import InvalidField
 from sanic_ws.http.auth import check_target, scope
 from sanic_ws.http.errors import answer
+from sanic_ws.http.openapi import Answer, describe
+from sanic_ws.http.schemas import ID_TEXT, OPTIONAL_ID_TEXT
 from sanic_ws.node.process import usage
 from sanic_ws.publishing.sending import close_connection
 
@@ -25,10 +28,11 @@ blueprint = Blueprint("cluster", url_prefix="/api/v1")
 
 
 @blueprint.get("/connections/<conn:str>")
+@describe({200: Answer("Connection", "it is connected")}, 400, 404, 503)
 @scope("read")
 async def get_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
     """Say where a connection is, whose, and since when."""
-    node = _node(request)
+    node, conn = _node(request), unquote(conn)
     check_target(request, Conn(conn), "conn")
     (info,) = await node.registry.describe([conn])
     live = (await node.registry.listing()).live
@@ -38,9 +42,11 @@ async def get_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
 
 
 @blueprint.delete("/connections/<conn:str>")
+@describe({200: Answer("Closed", "its node was told to close it")}, 400, 404, 503, 504)
 @scope("admin")
 async def delete_connection(request: Request[Any, Any], conn: str) -> HTTPResponse:
     """Close a connection with 4403, wherever it is."""
+    conn = unquote(conn)
     check_target(request, Conn(conn), "conn")
     receipt = await close_connection(_node(request).dispatcher, conn, CloseCode.KICKED)
     if receipt.outcome is Outcome.OFFLINE:
@@ -52,6 +58,13 @@ async def delete_connection(request: Request[Any, Any], conn: str) -> HTTPRespon
 
 
 @blueprint.get("/users")
+@describe(
+    {200: Answer("Connections", "those that live; none if the user is away")},
+    400,
+    503,
+    query={name: ID_TEXT if name == "userId" else OPTIONAL_ID_TEXT for name in USER_FIELDS},
+    required=("userId",),
+)
 @scope("read")
 async def get_user(request: Request[Any, Any]) -> HTTPResponse:
     """List a user's connections."""
@@ -72,6 +85,7 @@ async def get_user(request: Request[Any, Any]) -> HTTPResponse:
 
 
 @blueprint.get("/nodes")
+@describe({200: Answer("Nodes", "by id")}, 503)
 @scope("read")
 async def get_nodes(request: Request[Any, Any]) -> HTTPResponse:
     """List the live nodes as the registry sees them."""
@@ -92,6 +106,7 @@ async def get_nodes(request: Request[Any, Any]) -> HTTPResponse:
 
 
 @blueprint.get("/stats")
+@describe({200: Answer("Stats", "as they are now")})
 @scope("read")
 async def get_stats(request: Request[Any, Any]) -> HTTPResponse:
     """Give this node's counters."""

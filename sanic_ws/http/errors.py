@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sanic import HTTPResponse, Request, Sanic, raw
+from sanic.constants import HTTP_METHODS
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 
@@ -14,7 +16,7 @@ from sanic_ws.errors import InvalidField, InvalidJSON, NotAllowed, RegistryUnava
 from sanic_ws.websocket.handshake import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 log = logging.getLogger("sanic_ws.http")
 
@@ -54,8 +56,11 @@ class Errors(ErrorHandler):
         """Answer for an exception."""
         known = _answer_known(exception)
         if known is not None:
+            if isinstance(exception, MethodNotAllowed):
+                known.headers["Allow"] = ", ".join(_allowed_methods(request))
             return known
-        log.error("%s %s failed", request.method, request.path, exc_info=exception)
+        # Not the address itself: a connection's id may be in it.
+        log.error("%s %s failed", request.method, request.uri_template, exc_info=exception)
         return error(500, "internal_error", "something went wrong here; it was logged")
 
 
@@ -78,6 +83,14 @@ def _answer_known(exc: BaseException) -> HTTPResponse | None:  # noqa: PLR0911 -
         case SanicException() if exc.status_code in _CODES:
             return error(exc.status_code, _CODES[exc.status_code], _plain(exc), headers=exc.headers)
     return None
+
+
+def _allowed_methods(request: Request[Any, Any]) -> Iterator[str]:
+    """Say which methods an address is for; of one with a parameter Sanic's router does not."""
+    for method in HTTP_METHODS:
+        with suppress(MethodNotAllowed, NotFound):
+            request.app.router.get(request.path, method, None)
+            yield str(method)
 
 
 def _plain(exception: SanicException) -> str:

@@ -8,17 +8,16 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from sanic_ws.core import json
 from sanic_ws.core.outcomes import Outcome
-from sanic_ws.core.requests import PushRequest, read_push_request
+from sanic_ws.core.requests import MAX_BATCH, PushRequest, read_push_request
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.http.auth import check_targets, scope
 from sanic_ws.http.errors import answer
+from sanic_ws.http.openapi import JSON, NDJSON, Answer, describe
 from sanic_ws.publishing.sending import push_all
 
 if TYPE_CHECKING:
     from sanic_ws.core.outcomes import Receipt
     from sanic_ws.node import Node
-
-MAX_BATCH = 1000
 
 blueprint = Blueprint("push", url_prefix="/api/v1/push")
 
@@ -26,6 +25,17 @@ _STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
 
 
 @blueprint.post("/")
+@describe(
+    {
+        200: Answer("Receipt", "`delivered`, `offline`, `overloaded` or `partial`"),
+        202: Answer("Receipt", "`unknown`, as nobody waits for it (`wait: none`)"),
+        503: Answer("Receipt", "`unavailable`: certainly not sent, safe to retry"),
+        504: Answer("Receipt", "`unknown`: no answer in time; it may have been delivered"),
+    },
+    400,
+    (413, "the message is larger than `MAX_MESSAGE_BYTES`, or the body than the node takes"),
+    takes={JSON: "Push"},
+)
 @scope("push")
 async def push(request: Request[Any, Any]) -> HTTPResponse:
     """Push one message and answer with its receipt."""
@@ -37,6 +47,12 @@ async def push(request: Request[Any, Any]) -> HTTPResponse:
 
 
 @blueprint.post("/batch")
+@describe(
+    {200: Answer("Receipts", "a receipt for each push")},
+    (400, "one of them breaks the contract: `field` says which, and where; nothing was sent"),
+    (413, "a message is larger than `MAX_MESSAGE_BYTES`, or the body than the node takes; nothing was sent"),
+    takes={JSON: "Batch", NDJSON: "BatchLines"},
+)
 @scope("push")
 async def batch(request: Request[Any, Any]) -> HTTPResponse:
     """Push up to 1,000 messages, as ``{"pushes": […]}`` or NDJSON; answer with the receipts in order."""
@@ -46,7 +62,7 @@ async def batch(request: Request[Any, Any]) -> HTTPResponse:
     asked = [_checked(value, f"pushes[{number}]") for number, value in enumerate(values)]
     for number, one in enumerate(asked):
         check_targets(request, one, f"pushes[{number}].")
-    receipts = await _push(request, asked)
+    receipts = await _push(request, asked, "pushes[{}].")
     return answer({"receipts": [receipt.to_json() for receipt in receipts]})
 
 
@@ -87,6 +103,6 @@ def _checked(value: Any, where: str) -> PushRequest:
         raise InvalidField(".".join(part for part in (where, exc.field) if part), exc.reason) from None
 
 
-async def _push(request: Request[Any, Any], asked: list[PushRequest]) -> list[Receipt]:
+async def _push(request: Request[Any, Any], asked: list[PushRequest], where: str = "") -> list[Receipt]:
     node: Node = request.app.ctx.node
-    return await push_all(node.dispatcher, asked, node.settings.max_message_bytes)
+    return await push_all(node.dispatcher, asked, node.settings.max_message_bytes, where)

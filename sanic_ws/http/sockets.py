@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from sanic import Blueprint, Request
 
 from sanic_ws.core.closing import CloseCode
+from sanic_ws.http.openapi import Answer, describe
+from sanic_ws.http.schemas import TEXT, ref
 from sanic_ws.websocket.compressed import new_connection
 from sanic_ws.websocket.handshake import accept, hand_over, read_sign
 
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
 blueprint = Blueprint("sockets")
 
 
+@describe(
+    {101: Answer(None, "a WebSocket (RFC 6455); its first frame is `connected`")},
+    (400, "it is no upgrade, or `sign` is no connection id"),
+    (401, "the token does not prove who the client is"),
+    (403, "the page is from elsewhere, or the id is another user's"),
+    429,
+    (503, "the node leaves, or too many connect at this moment"),
+    query={"sign": ref("ConnId"), "token": TEXT},
+)
 async def connect(request: Request[Any, Any]) -> None:
     """Take a client in: check, register, then open its socket with ``connected`` as the first frame.
 

@@ -10,7 +10,7 @@ from sanic_ws.core.identity import Conn
 from sanic_ws.core.outcomes import Outcome, Receipt
 from sanic_ws.core.push import NOBODY, Push
 from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, new_push_id
-from sanic_ws.errors import TooLarge
+from sanic_ws.errors import InvalidField, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,10 @@ class _Call:
 
 
 async def push_all(
-    dispatcher: Dispatcher, requests: Sequence[PushRequest], most_bytes: int | None = None
+    dispatcher: Dispatcher,
+    requests: Sequence[PushRequest],
+    most_bytes: int | None = None,
+    where: str = "",
 ) -> list[Receipt]:
     """Push, in this order, and return the receipts in the same order.
 
@@ -46,6 +49,7 @@ async def push_all(
         dispatcher: sends them.
         requests: what is asked for.
         most_bytes: of one frame.
+        where: what goes before a field's name in an error; ``{}`` in it is the request's number.
 
     Raises:
         InvalidField: a request breaks the contract; nothing was sent.
@@ -54,9 +58,15 @@ async def push_all(
     waited = [request for request in requests if request.wait != "none"]
     call = _Call(len(waited))
     now = monotonic()
-    pushes = [_push(request, now, call.done if request.wait != "none" else _ignore) for request in requests]
-    if most_bytes is not None and any(len(push.frame) > most_bytes for push in pushes):
-        raise TooLarge("data", f"a message must be at most {most_bytes} bytes")
+    pushes = []
+    for number, request in enumerate(requests):
+        try:
+            push = _push(request, now, call.done if request.wait != "none" else _ignore)
+            if most_bytes is not None and len(push.frame) > most_bytes:
+                raise TooLarge(request.content_field, f"a message must be at most {most_bytes} bytes")
+        except InvalidField as exc:
+            raise type(exc)(where.format(number) + exc.field, exc.reason) from None
+        pushes.append(push)
     dispatcher.submit(pushes)
     if waited:
         await call.future

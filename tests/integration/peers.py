@@ -22,6 +22,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed
 
+from tests.leaks import look_through, note, note_settings, note_sign
 from tests.servers import LOOPBACK, GatewayNode, RabbitServer, RedisServer, Server
 
 WAIT_S = 30.0
@@ -59,10 +60,13 @@ class Client:
     ) -> Self:
         """Connect, take the `connected` frame, and say who we are where `user` is given."""
         query = options.pop("query", {}) | ({} if sign is None else {"sign": sign})
+        note_sign(query.get("sign", ""))
+        note(query.get("token", ""))
         address = f"{node.ws_url}?{urlencode(query)}" if query else node.ws_url
         options = {"ping_interval": None, "max_size": None, "proxy": None, "close_timeout": 2} | options
         client = cls(await connect_websocket(address, **options))
         client.connected = (await client.next("connected"))["data"]
+        note_sign(client.conn)
         if user is not None:
             await client.bind(**user)
         return client
@@ -79,6 +83,8 @@ class Client:
     async def next(self, type: str | None = None) -> dict[str, Any]:  # noqa: A002 - the contract's name
         """Return the next message; it must be of this type, if one is given."""
         message = json.loads(await self.next_frame())
+        if message["type"] == "error":
+            look_through(json.dumps(message["data"], ensure_ascii=False), "an error over WebSocket")
         assert type is None or message["type"] == type, f"wanted {type!r}, got {message!r}"
         return message
 
@@ -128,6 +134,10 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
+    def __post_init__(self) -> None:
+        told = f"{self.headers}\n{self.body.decode(errors='replace')}"
+        look_through(told, f"an answer {self.status}", signs=self.body.startswith(b'{"error"'))
+
     @property
     def json(self) -> Any:
         """The body, read as JSON."""
@@ -156,6 +166,7 @@ async def call(
     content = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     sent = {"Content-Type": "application/json"} | dict(headers or {})
     if key is not None:
+        note(key)
         sent["Authorization"] = f"Bearer {key}"
     return await asyncio.to_thread(_request, node.port, method, path, content, sent)
 
@@ -218,12 +229,16 @@ class Ended:
     out: str
     err: str
 
+    def __post_init__(self) -> None:
+        look_through(f"{self.out}\n{self.err}", "the command line", signs=False)
+
 
 COMMAND = str(Path(sys.executable).with_name("sanic-ws"))
 
 
 async def start_command(*arguments: str, env: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
     """Start the command line with no settings but these."""
+    note_settings(env or {})
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SANIC_WS_")}
     return await asyncio.create_subprocess_exec(
         COMMAND,

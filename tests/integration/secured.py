@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.peers import Answer, Client, call, push_body, unique
+from tests.leaks import note
 from tests.servers import GatewayNode
 from tests.tokens import SECRET, shared_secret
 
@@ -33,6 +34,7 @@ def secured(*arguments: str, name: str = "secured", **env: Any) -> GatewayNode:
 
 def bearer(token: str) -> dict[str, Any]:
     """Return what makes a client send a token in its header."""
+    note(token)
     return {"additional_headers": {"Authorization": f"Bearer {token}"}}
 
 

@@ -84,33 +84,6 @@ async def test_push_names_the_field_at_fault(nodes, body, field):
     assert answer.error.get("field", "") == field
 
 
-NOT_JSON = [
-    b"",
-    b"{",
-    b"hello",
-    b'{"to":{"conn":"a"},"type":"x"} x',
-    b'{"to":{"conn":"a"},"type":"x","data":NaN}',
-    b'{"to":{"conn":"a"},"type":"x","data":-Infinity}',
-    b'{"to":{"conn":"a"},"type":"x","data":01}',
-    b'{"to":{"conn":"a"},"type":"x","data":"\xff"}',
-    b'{"to":{"conn":"a"},"type":"x","data":"\\ud800"}',
-    b'{"to":{"conn":"a"},"type":"x","data":1e999}',
-    b'{"to":{"conn":"a"},"type":"x","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    b"[" * 1_000_000,
-    b'{"to":{"conn":"a"},"type":"x","data":' + b"9" * 5000 + b"}",
-]
-
-
-@pytest.mark.parametrize("path", [PUSH, BATCH])
-@pytest.mark.parametrize("body", NOT_JSON, ids=lambda body: repr(body[-60:]))
-async def test_what_is_not_strict_json_is_400(nodes, path, body):
-    answer = await call(nodes[0], "POST", path, body)
-    if body.endswith(b"9}") and answer.status == 200:
-        pytest.skip("a number that long has a JSON form here")
-    assert answer.status == 400, answer
-    assert answer.error["code"]
-
-
 @pytest.mark.parametrize("body", [b"[]", b'"x"', b"7", b"null", b"true"])
 async def test_push_that_is_no_object_is_400(nodes, body):
     answer = await call(nodes[0], "POST", PUSH, body)
@@ -151,14 +124,6 @@ async def test_batch_with_one_bad_push_sends_nothing(nodes, connect):
     body = {"pushes": [push_body({"conn": client.conn}), push_body({"conn": "a b"})]}
     assert (await call(nodes[0], "POST", BATCH, body)).status == 400
     assert await client.rest() == []
-
-
-async def test_body_that_is_too_large_is_413(nodes):
-    announced = f"POST {PUSH} HTTP/1.1\r\nHost: x\r\nContent-Length: {1 << 30}\r\n\r\n".encode()
-    answered = await exchange(nodes[0], announced)
-    head, _, body = answered.partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 413 ")
-    assert set(json.loads(body)["error"]) >= {"code", "message"}
 
 
 BAD_REQUESTS = [
@@ -407,7 +372,7 @@ async def test_broken_frame_ends_that_connection_only(nodes, connect, frame):
 )
 async def test_broken_request_harms_nobody_else(nodes, connect, request_):
     other = await connect(nodes[0], unique())
-    answered = await exchange(nodes[0], request_, end=True)
+    answered = await exchange(nodes[0], request_)
     assert answered[:12] not in (b"HTTP/1.1 200", b"HTTP/1.1 500"), answered
     assert await other.is_alive()
 
@@ -415,7 +380,7 @@ async def test_broken_request_harms_nobody_else(nodes, connect, request_):
 async def test_client_that_goes_away_during_its_request_is_no_error(nodes, connect):
     other = await connect(nodes[0], unique())
     for request_ in (handshake(unique()), b"GET /api/v1/nodes HTTP/1.1\r\nHost: x\r\n\r\n"):
-        await exchange(nodes[0], request_, end=True)
+        await exchange(nodes[0], request_)
     assert await other.is_alive()
 
 
@@ -431,17 +396,14 @@ def handshake(sign):
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-async def exchange(node, sent, *, end=False):
-    """Send bytes, and the end of input with `end`; return what comes until the node closes, or so far."""
+async def exchange(node, sent):
+    """Send bytes and the end of input; return what comes until the node closes."""
     reader, writer = await asyncio.open_connection(LOOPBACK, node.port)
     try:
         writer.write(sent)
         await writer.drain()
-        if end:
-            writer.write_eof()
-            return await asyncio.wait_for(read_all(reader), WAIT_S)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), WAIT_S)
-        return head + await asyncio.wait_for(reader.read(1 << 16), WAIT_S)
+        writer.write_eof()
+        return await asyncio.wait_for(read_all(reader), WAIT_S)
     finally:
         writer.close()
 

@@ -1,0 +1,223 @@
+"""JSON Schemas (2020-12) of what the HTTP side takes and answers, with the bounds that the code has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sanic_ws.core.identity import CONN_PATTERN, MAX_ID_CHARS, USER_FIELDS
+from sanic_ws.core.messages import MAX_PUSH_ID_CHARS, MAX_TYPE_CHARS, RESERVED_TYPES
+from sanic_ws.core.outcomes import Outcome, Route
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, MAX_BATCH, MAX_TARGETS, MAX_TIMEOUT_S, MAX_TTL_S
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+Schema = dict[str, Any]
+
+
+def ref(name: str) -> Schema:
+    """Refer to one of `SCHEMAS`."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(optional: Collection[str] = (), about: str = "", /, **properties: Schema) -> Schema:
+    """Describe an object that has these properties and no others."""
+    required = [name for name in properties if name not in optional]
+    described = {"description": about} if about else {}
+    return {
+        "type": "object",
+        **described,
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _list(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def _counts(names: type[Outcome | Route], about: str) -> Schema:
+    return {
+        "type": "object",
+        "description": about,
+        "propertyNames": {"enum": [str(name) for name in names]},
+        "additionalProperties": COUNT,
+    }
+
+
+TEXT: Schema = {"type": "string"}
+YES_OR_NO: Schema = {"type": "boolean"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TIME: Schema = {"type": "string", "format": "date-time"}
+NO_TEXT: Schema = {"type": ["string", "null"]}
+NAME: Schema = {"type": "string", "minLength": 1}
+OPTIONAL_ID_TEXT: Schema = {"type": "string", "maxLength": MAX_ID_CHARS}
+ID_TEXT: Schema = {**OPTIONAL_ID_TEXT, "minLength": 1, "not": {"const": "0"}}
+_ID: Schema = {
+    "description": f"compared as text of 1 to {MAX_ID_CHARS} characters",
+    "anyOf": [ID_TEXT, {"type": "integer", "not": {"const": 0}}],
+}
+_OPTIONAL_ID: Schema = {
+    "description": "as userId; 0, empty and null are none",
+    "anyOf": [OPTIONAL_ID_TEXT, {"type": "integer"}, {"type": "null"}],
+}
+
+
+def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Schema:
+    """Describe a push with some content; all else is the same for every push."""
+    return _object(
+        ("id", "wait", "timeout_ms", "except", "offline", "ttl_s", *optional),
+        about,
+        to=ref("Target"),
+        **content,
+        id={
+            "type": ["string", "null"],
+            "minLength": 1,
+            "maxLength": MAX_PUSH_ID_CHARS,
+            "description": "made if left out",
+        },
+        wait={
+            "enum": ["written", "none"],
+            "default": "written",
+            "description": "none: answer at once with 202, whatever becomes of it",
+        },
+        timeout_ms={
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "maximum": int(MAX_TIMEOUT_S * 1000),
+            "default": int(DEFAULT_TIMEOUT_S * 1000),
+            "description": "when it ends as unknown, or as unavailable if it was certainly not sent",
+        },
+        **{"except": _list(ref("ConnId"), description="connections that get nothing")},
+        offline={"const": "fail"},
+        ttl_s={"type": "integer", "minimum": 1, "maximum": MAX_TTL_S},
+    )
+
+
+_REQUESTS: dict[str, Schema] = {
+    "ConnId": {
+        "type": "string",
+        "pattern": f"^{CONN_PATTERN}$",
+        "description": "a connection's id, its sign",
+    },
+    "UserTarget": _object(
+        USER_FIELDS[1:],
+        "a user's connections, with fromType those of one kind of device",
+        userId=_ID,
+        tenantId=_OPTIONAL_ID,
+        bankId=_OPTIONAL_ID,
+        fromType=_OPTIONAL_ID,
+    ),
+    "Target": {
+        "description": "whom a push is for",
+        "oneOf": [
+            _object(conn=ref("ConnId")),
+            _object(conns=_list(ref("ConnId"), minItems=1, maxItems=MAX_TARGETS)),
+            _object(user=ref("UserTarget")),
+            _object(users=_list(ref("UserTarget"), minItems=1, maxItems=MAX_TARGETS)),
+            _object(all={"const": True}),
+        ],
+    },
+    "MessagePush": _push(
+        "a message of an application's type",
+        ("data",),
+        type={
+            "type": "string",
+            "minLength": 1,
+            "maxLength": MAX_TYPE_CHARS,
+            "not": {"enum": sorted(RESERVED_TYPES)},
+            "description": "none of the gateway's own",
+        },
+        data={"default": None, "description": "what clients get"},
+    ),
+    "TextPush": _push("text that is sent as it is", raw=TEXT),
+    "BinaryPush": _push(
+        "bytes that are sent as a binary frame",
+        raw_base64={
+            "type": "string",
+            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+            "description": "RFC 4648, section 4",
+        },
+    ),
+    "Push": {"oneOf": [ref("MessagePush"), ref("TextPush"), ref("BinaryPush")]},
+    "Batch": _object(pushes=_list(ref("Push"), maxItems=MAX_BATCH)),
+    "BatchLines": _list(ref("Push"), maxItems=MAX_BATCH, description="one push a line"),
+}
+_ANSWERS: dict[str, Schema] = {
+    "Outcome": {"type": "string", "enum": [str(outcome) for outcome in Outcome]},
+    "Route": {"type": "string", "enum": [str(route) for route in Route]},
+    "Delivery": _object(
+        (),
+        "what became of a push at one connection",
+        conn={**NO_TEXT, "description": "null where a silent node's connections are not known"},
+        node={**NO_TEXT, "description": "the node that answered, or that was asked last"},
+        route={"anyOf": [ref("Route"), {"type": "null"}], "description": "the way that it took, if any"},
+        outcome=ref("Outcome"),
+        latency_ms={"type": "number", "minimum": 0},
+    ),
+    "Receipt": _object(
+        ("deliveries",),
+        "what became of a push",
+        id=TEXT,
+        outcome=ref("Outcome"),
+        counts=_counts(Outcome, "how many connections had which outcome"),
+        deliveries=_list(ref("Delivery"), description="left out for a push to all, and with wait: none"),
+    ),
+    "Receipts": _object((), "in the order of the pushes", receipts=_list(ref("Receipt"), maxItems=MAX_BATCH)),
+    "User": _object(USER_FIELDS[1:], **dict.fromkeys(USER_FIELDS, NAME)),
+    "Connection": _object(
+        conn=ref("ConnId"),
+        node=TEXT,
+        session={**TEXT, "description": "one life of the id on one node"},
+        user={"anyOf": [ref("User"), {"type": "null"}]},
+        since=TIME,
+    ),
+    "Connections": _object(user=ref("User"), connections=_list(ref("Connection"))),
+    "Closed": _object(conn=ref("ConnId"), closed={"const": True}, node=TEXT),
+    "Node": _object(
+        node={**TEXT, "description": "its id, new at each start"},
+        name=TEXT,
+        connections=COUNT,
+        started=TIME,
+        state={"enum": ["ready", "deaf", "draining"], "description": "deaf: its queue is away"},
+        version=TEXT,
+        self={**YES_OR_NO, "description": "whether it is the one that answers"},
+    ),
+    "Nodes": _object(nodes=_list(ref("Node"))),
+    "Stats": _object(
+        (),
+        "since the node's start",
+        node=TEXT,
+        state=TEXT,
+        ready=YES_OR_NO,
+        started=TIME,
+        connections=COUNT,
+        batches={**COUNT, "description": "that other nodes and publishers sent"},
+        open_deliveries=COUNT,
+        reasserted={**COUNT, "description": "connections that were registered again"},
+        set_aside={**COUNT, "description": "messages that nobody could read"},
+        broker=_object(connected=YES_OR_NO, blocked=YES_OR_NO),
+        process=_object(tasks=COUNT, open_files=COUNT, memory_bytes=COUNT),
+        routes=_counts(Route, "how many deliveries took which way"),
+        outcomes=_counts(Outcome, "how many deliveries had which outcome"),
+    ),
+    "Alive": _object(live={"const": True}),
+    "Ready": _object(ready=YES_OR_NO, node=TEXT, registry=YES_OR_NO, broker=YES_OR_NO, draining=YES_OR_NO),
+    "Document": {"type": "object", "description": "OpenAPI 3.1", "required": ["openapi", "info", "paths"]},
+    "Page": TEXT,
+    "Error": _object(
+        error=_object(
+            ("field",),
+            code={"type": "string", "pattern": "^[a-z_]+$", "description": "for programs"},
+            message={"type": "string", "minLength": 1, "description": "for people"},
+            field={
+                "type": "string",
+                "minLength": 1,
+                "description": "what is at fault, such as to.user.userId",
+            },
+        )
+    ),
+}
+SCHEMAS: dict[str, Schema] = _REQUESTS | _ANSWERS
+"""By name, as the document has them."""

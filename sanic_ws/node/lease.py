@@ -90,6 +90,10 @@ class Lease:
             except RegistryUnavailable as exc:
                 log.debug("lease not renewed: %s", exc)
                 pause = min(interval, RETRY_S)
+            except Exception:
+                # A node whose lease nobody renews is lost to all others, and does not know it.
+                log.exception("lease not renewed")
+                pause = min(interval, RETRY_S)
             # Jittered, so that the nodes of a cluster do not assert all at the same moment.
             pause *= random.uniform(0.8, 1.0)  # noqa: S311
             await asyncio.sleep(max(0.0, pause - (monotonic() - began)))
@@ -97,7 +101,7 @@ class Lease:
     async def _beat(self, interval: float) -> None:
         if not self._new and monotonic() >= self._ends:
             # Nobody believed in this node, and may have removed what it holds: first that, and then the node.
-            await self._membership.assert_all()
+            self._owed = not await self._membership.assert_all()
         began = monotonic()
         told = not self._owed and (self._telling is None or self._telling.done())
         whole = await self._registry.heartbeat(self._info(), self._lease_s, told=told)

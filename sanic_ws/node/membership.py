@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from sanic_ws.core.identity import User
     from sanic_ws.registry import Registry
 
+AT_ONCE = 1000
+"""Connections asserted together; the rest wait until the registry has taken them."""
 CLOSE_TIMEOUT_S = 1.0
 TELL_S = 30.0
 """How long another node is tried that cannot be told that a connection has moved here."""
@@ -148,11 +150,14 @@ class Membership:
 
     async def assert_all(self) -> bool:
         """Tell the registry of every connection here, as after it was emptied; say whether it knows all."""
-        sockets = list(self._hub)
-        if not sockets:
-            return True
-        told = sum(await asyncio.gather(*(self.assert_again(socket) for socket in sockets)))
-        log.info("asserted %d of %d connections", told, len(sockets))
+        sockets, told = list(self._hub), 0
+        for first in range(0, len(sockets), AT_ONCE):
+            part = sockets[first : first + AT_ONCE]
+            told += sum(await asyncio.gather(*(self.assert_again(socket) for socket in part)))
+            if told < first + len(part):
+                break
+        if sockets:
+            log.info("asserted %d of %d connections", told, len(sockets))
         return told == len(sockets)
 
     async def sweep(self, elapsed_s: float) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.core.frames import binary_frame, text_frame
 
 if TYPE_CHECKING:
+    from sanic_ws.core.meter import Excess
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.keepalive import KeepAlive
 
@@ -25,6 +26,9 @@ class Echo:
         """Send a message back."""
         frame = binary_frame(message) if isinstance(message, bytes) else text_frame(message.encode())
         connection.write(frame)
+
+    def flooded(self, connection: Connection, excess: Excess) -> None:
+        """Have nothing to do: whoever tests may send any amount."""
 
     def leaving(self, connection: Connection) -> None:
         """Give the closing handshake a while."""

@@ -16,6 +16,7 @@ from websockets.headers import parse_subprotocol
 from websockets.utils import accept_key
 
 from sanic_ws.core.identity import check_conn
+from sanic_ws.core.proxies import find_client
 from sanic_ws.errors import InvalidField, SanicWsError
 from sanic_ws.websocket.compression import agree
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sanic.request import Request
     from sanic.server import HttpProtocol
 
+    from sanic_ws.core.proxies import Network
     from sanic_ws.settings import Settings
     from sanic_ws.websocket.connection import Connection
 
@@ -158,6 +160,13 @@ def read_sign(request: Request[Any, Any]) -> str:
         return check_conn(given[0], "sign")
     except InvalidField as exc:
         raise Refused(400, "invalid_field", str(exc), exc.field) from None
+
+
+def client_address(request: Request[Any, Any], trusted: tuple[Network, ...]) -> str:
+    """Return the address by which the client is counted, see `find_client`."""
+    headers = request.headers
+    forwarded_for = headers.getall("x-forwarded-for", [])
+    return find_client(request.ip, forwarded_for, headers.getall("forwarded", []), trusted)
 
 
 def hand_over(request: Request[Any, Any], connection: Connection, greeting: bytes) -> None:

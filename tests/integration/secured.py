@@ -26,6 +26,8 @@ def secured(*arguments: str, name: str = "secured", **env: Any) -> GatewayNode:
         "jwt_secret": SECRET,
         "drain_s": "0.1",
         "auth_timeout_s": "300",
+        # All tests come from one address.
+        "handshakes_per_s_per_address": "0",
     } | env
     given = {f"SANIC_WS_{key.upper()}": str(value) for key, value in settings.items() if value is not None}
     return GatewayNode("serve", *arguments, name=name, env=given)

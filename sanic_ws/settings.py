@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sanic_ws.core.api_keys import ApiKey, parse_api_keys
+from sanic_ws.core.proxies import Network, parse_network
 from sanic_ws.core.redis_url import REDIS_SCHEMES, parse_redis_url
 from sanic_ws.errors import InvalidField
 
@@ -38,7 +39,10 @@ def _check_token(token: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_check_name)]
+Origin = Annotated[str, AfterValidator(lambda origin: origin.rstrip("/"))]
 Subprotocol = Annotated[str, AfterValidator(_check_token)]
+TrustedNetwork = Annotated[Network, BeforeValidator(parse_network)]
+Limit = Annotated[int, Field(ge=0, le=1 << 40)]
 
 
 class Settings(BaseSettings):
@@ -81,7 +85,7 @@ class Settings(BaseSettings):
     trust_client_identity: bool = Field(
         default=False, description="whether clients may say who they are with user_info"
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_origins: Annotated[tuple[Origin, ...], NoDecode] = Field(
         (), description="origins of browsers that may connect, by commas; * for any"
     )
     subprotocols: Annotated[tuple[Subprotocol, ...], NoDecode] = Field(
@@ -99,6 +103,24 @@ class Settings(BaseSettings):
     max_message_bytes: int = Field(1 << 20, ge=1024, le=1 << 28, description="of one message, either way")
     max_queue_bytes: int = Field(1 << 20, ge=1024, le=1 << 30, description="waiting for one client to read")
     max_connections: int = Field(18_000, ge=1, le=10_000_000, description="on one node")
+    max_connections_per_user: Limit = Field(64, description="of one user on one node; 0: any number")
+    max_connections_per_address: Limit = Field(
+        512, description="from one address (IPv6: /64) to one node; 0: any number"
+    )
+    handshakes_per_s: Limit = Field(2000, description="that one node takes in a second; 0: any number")
+    handshakes_per_s_per_address: Limit = Field(
+        50, description="that one node takes from one address in a second; 0: any number"
+    )
+    messages_per_s: Limit = Field(
+        100, description="that one client may send, pings included, twice as many at once; 0: any number"
+    )
+    bytes_per_s: Limit = Field(
+        1 << 20, description="of messages that one client may send, twice as many at once; 0: any number"
+    )
+    trusted_proxies: Annotated[tuple[TrustedNetwork, ...], NoDecode] = Field(
+        (),
+        description="networks of proxies that say where clients are (X-Forwarded-For, Forwarded), by commas",
+    )
 
     @property
     def keys(self) -> tuple[ApiKey, ...]:
@@ -118,12 +140,10 @@ def read_settings(mode: Literal["dev", "serve"], **given: Any) -> Settings:
         InvalidField: a value is not one, or an unsafe or missing one makes the mode refuse to start.
     """
     values = {name: value for name, value in given.items() if value is not None}
-    origins = values.get("allowed_origins", os.environ.get(f"{ENV_PREFIX}ALLOWED_ORIGINS"))
-    if isinstance(origins, str):
-        values["allowed_origins"] = tuple(o.strip().rstrip("/") for o in origins.split(",") if o.strip())
-    subprotocols = values.get("subprotocols", os.environ.get(f"{ENV_PREFIX}SUBPROTOCOLS"))
-    if isinstance(subprotocols, str):
-        values["subprotocols"] = tuple(s.strip() for s in subprotocols.split(",") if s.strip())
+    for name in _LISTS:
+        listed = values.get(name, os.environ.get(_variable(name)))
+        if isinstance(listed, str):
+            values[name] = tuple(item.strip() for item in listed.split(",") if item.strip())
     if mode == "dev":
         for name, value in _DEV.items():
             if name not in values and f"{ENV_PREFIX}{name.upper()}" not in os.environ:
@@ -140,12 +160,17 @@ def read_settings(mode: Literal["dev", "serve"], **given: Any) -> Settings:
     return settings
 
 
+_LISTS = ("allowed_origins", "subprotocols", "trusted_proxies")
 _DEV: dict[str, Any] = {
     "redis_url": "memory://",
     "amqp_url": "memory://",
     "trust_client_identity": True,
     "allowed_origins": ("*",),
     "drain_s": 0.5,
+    "max_connections_per_user": 0,
+    "max_connections_per_address": 0,
+    "handshakes_per_s": 0,
+    "handshakes_per_s_per_address": 0,
 }
 
 

@@ -514,7 +514,8 @@ class GatewayNode(Server):
     def _end(self, number: signal.Signals) -> int | None:
         code = super()._end(number)
         if code is not None:
-            _leaks().look_through(self.log.read_text(errors="replace"), f"{self.name}'s log")
+            said = self.log.read_text(errors="replace") if self.log.exists() else ""
+            _leaks().look_through(said, f"{self.name}'s log")
         return code
 
     def _command(self) -> Sequence[str]:

@@ -84,6 +84,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
         )
     if "*" in settings.allowed_origins:
         yield "SANIC_WS_ALLOWED_ORIGINS holds *: pages of any origin may connect"
+    for network in settings.trusted_proxies:
+        if not network.prefixlen:
+            yield f"SANIC_WS_TRUSTED_PROXIES holds {network}: all clients are believed where they are"
     for key in settings.keys:
         if key.is_short:
             yield f"SANIC_WS_API_KEYS: the key of {key.name} is shorter than {MIN_KEY_CHARS} characters"

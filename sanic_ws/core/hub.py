@@ -117,6 +117,11 @@ class Hub:
             s for s in found.values() if kind is None or (s.user is not None and s.user.from_type == kind)
         ]
 
+    def number_of(self, user_key: str, besides: str) -> int:
+        """Count a user's connections here, without the one that has this id."""
+        found = self._users.get(user_key, {})
+        return len(found) - (besides in found)
+
     def deliver(self, conn: str, frame: bytes, user_key: str | None = None) -> Answer:
         """Write a frame to one connection; with a user's key only if it is bound to that user."""
         socket = self._sockets.get(conn)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from sanic import Blueprint, Request
 
-from sanic_ws.core.closing import CloseCode
 from sanic_ws.http.openapi import Answer, describe
 from sanic_ws.http.schemas import TEXT, ref
 from sanic_ws.websocket.compressed import new_connection
-from sanic_ws.websocket.handshake import accept, hand_over, read_sign
+from sanic_ws.websocket.handshake import Refused, accept, client_address, hand_over, read_sign
 
 if TYPE_CHECKING:
     from sanic_ws.node import Node
@@ -38,18 +37,22 @@ async def connect(request: Request[Any, Any]) -> None:
     settings = node.settings
     accepted = accept(request, settings)
     sign = read_sign(request)
-    identity = await clients.authentication.of_request(request)
     connection = new_connection(accepted, sign, node.new_session(), clients.conversation, settings)
-    if len(node.hub) + clients.keep_alive.unproven >= settings.max_connections:
-        hand_over(request, connection, accepted.greeting)
-        connection.close(CloseCode.TOO_MANY, "this node is full")
-        return
-    if identity is None and clients.authentication.needed:
-        clients.await_auth(connection)
-        hand_over(request, connection, accepted.greeting + clients.conversation.greet(connection))
-        return
-    await clients.join(connection, identity)
-    hand_over(request, connection, accepted.greeting + clients.conversation.welcome(connection))
+    try:
+        with clients.admitted(connection, client_address(request, settings.trusted_proxies)):
+            identity = await clients.authentication.of_request(request)
+            if identity is None and clients.authentication.needed:
+                clients.await_auth(connection)
+                hand_over(request, connection, accepted.greeting + clients.conversation.greet(connection))
+                return
+            await clients.join(connection, identity)
+            hand_over(request, connection, accepted.greeting + clients.conversation.welcome(connection))
+    except Refused as exc:
+        if exc.close_code is None:
+            raise
+        told = new_connection(accepted, sign, "", clients.unregistered, settings)
+        hand_over(request, told, accepted.greeting)
+        told.close(exc.close_code, str(exc))
 
 
 async def echo(request: Request[Any, Any]) -> None:

@@ -11,12 +11,14 @@ from sanic_ws.errors import IdentityTaken, InvalidToken, KeysUnavailable
 from sanic_ws.websocket.handshake import Refused
 
 if TYPE_CHECKING:
+    from sanic_ws.core.identity import User
     from sanic_ws.core.messages import ClientMessage
     from sanic_ws.core.tokens import Identity
     from sanic_ws.node import Node
     from sanic_ws.websocket.authentication import Authentication
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.keepalive import KeepAlive
+    from sanic_ws.websocket.quotas import Quotas
 
 MAX_JOINING = 2000
 """Handshakes under way; a node answers some 3,000 a second."""
@@ -30,10 +32,14 @@ class Admission:
         node: what they are connected to.
         keep_alive: closes those whose time is over.
         authentication: says who they are.
+        quotas: how many a user may have.
     """
 
-    def __init__(self, node: Node, keep_alive: KeepAlive, authentication: Authentication) -> None:
+    def __init__(
+        self, node: Node, keep_alive: KeepAlive, authentication: Authentication, quotas: Quotas
+    ) -> None:
         self._node = node
+        self._quotas = quotas
         self._keep_alive = keep_alive
         self._authentication = authentication
         self._proven: dict[Connection, Identity] = {}
@@ -61,13 +67,14 @@ class Admission:
         """Register a connection; with too many under way refuse, so that those who came first are served.
 
         Raises:
-            Refused: try again in a moment, or elsewhere (503); a newer connection took the id (409); or
-                the id is bound to another user (403).
+            Refused: try again in a moment, or elsewhere (503); a newer connection took the id (409); the id
+                is bound to another user (403); or the user has too many connections (4429).
         """
         self.check_open()
         if self._joining >= MAX_JOINING:
             raise Refused(503, "busy", "too many clients connect at this moment", retry_after_s=1)
         if identity is not None:
+            self._quotas.check_user(connection, identity.user)
             connection.user = identity.user
         self._joining += 1
         try:
@@ -81,6 +88,19 @@ class Admission:
             raise Refused(409, "replaced", "a newer connection has this id")
         if identity is not None:
             self._prove(connection, identity)
+        elif connection.user is not None:
+            # The id was bound already.
+            self._quotas.check_user(connection, connection.user)
+
+    async def bind(self, connection: Connection, user: User, message: ClientMessage) -> None:
+        """Bind a connection to a user and tell its client; close it if the user has too many."""
+        try:
+            self._quotas.check_user(connection, user)
+        except Refused as exc:
+            self._turn_away(connection, exc, message)
+            return
+        await self._node.membership.bind(connection, user)
+        connection.write(message_frame("user_bound", {"user": user.to_json()}, message.id))
 
     # The message `auth`
 
@@ -133,8 +153,7 @@ class Admission:
             connection.write(error_frame(exc))
             connection.close(CloseCode.UNAUTHENTICATED, str(exc))
         except Refused as exc:
-            connection.write(error_frame(BadMessage(exc.code, str(exc), message.id)))
-            connection.close(*_CLOSE.get(exc.code, (CloseCode.RESTART, f"retry_after_ms={RETRY_MS}")))
+            self._turn_away(connection, exc, message)
         else:
             connection.opened = True
             self._tell(connection, message)
@@ -146,8 +165,9 @@ class Admission:
             raise BadMessage("identity_mismatch", "the token is another user's", message.id)
         self._prove(connection, identity)
         if connection.user != identity.user:
-            await self._node.membership.bind(connection, identity.user)
-        self._tell(connection, message)
+            await self.bind(connection, identity.user, message)
+        else:
+            self._tell(connection, message)
 
     def _prove(self, connection: Connection, identity: Identity) -> None:
         """Note the proof that is good for longest."""
@@ -155,6 +175,10 @@ class Admission:
         if known is None or _end(known) <= _end(identity):
             self._proven[connection] = identity
             self._keep_alive.proven(connection, identity.expires_at)
+
+    def _turn_away(self, connection: Connection, refused: Refused, message: ClientMessage) -> None:
+        connection.write(error_frame(BadMessage(refused.code, str(refused), message.id)))
+        connection.close(*_CLOSE.get(refused.code, (CloseCode.RESTART, f"retry_after_ms={RETRY_MS}")))
 
     def _tell(self, connection: Connection, message: ClientMessage) -> None:
         user = None if connection.user is None else connection.user.to_json()
@@ -164,6 +188,7 @@ class Admission:
 _CLOSE = {
     "identity_taken": (CloseCode.POLICY, "this id is bound to another user"),
     "replaced": (CloseCode.REPLACED, ""),
+    "too_many_connections": (CloseCode.TOO_MANY, "too many connections of this user"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.closing import CloseCode
@@ -14,8 +14,12 @@ from sanic_ws.websocket.admission import Admission
 from sanic_ws.websocket.conversation import Conversation
 from sanic_ws.websocket.echo import Echo
 from sanic_ws.websocket.keepalive import KeepAlive
+from sanic_ws.websocket.quotas import Quotas
+from sanic_ws.websocket.unregistered import Unregistered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sanic_ws.core.tokens import Identity
     from sanic_ws.node import Node
     from sanic_ws.websocket.authentication import Authentication
@@ -41,26 +45,40 @@ class Clients:
         self._node = node
         self.authentication = authentication
         self.keep_alive = KeepAlive(node.settings.heartbeat_s)
-        self._admission = Admission(node, self.keep_alive, authentication)
-        self.conversation = Conversation(node, self.keep_alive, handlers, self._admission)
+        self._quotas = Quotas(node.settings, node.hub)
+        self._admission = Admission(node, self.keep_alive, authentication, self._quotas)
+        self.conversation = Conversation(node, self.keep_alive, handlers, self._admission, self._quotas)
         self.echo = Echo(self.keep_alive)
+        self.unregistered = Unregistered(self.keep_alive)
 
-    async def join(self, connection: Connection, identity: Identity | None = None) -> None:
-        """Register a new connection.
+    @contextmanager
+    def admitted(self, connection: Connection, address: str) -> Iterator[None]:
+        """Give a new connection a place while it is taken in; it keeps it unless that fails.
 
         Raises:
-            Refused: as `Admission.register` does.
+            Refused: as `Quotas.admit` does.
         """
-        self.keep_alive.add(connection)
+        self._quotas.admit(connection, address)
         try:
-            await self._admission.register(connection, identity)
+            yield
         except BaseException:
             connection.abort()
             self.keep_alive.discard(connection)
             raise
 
+    async def join(self, connection: Connection, identity: Identity | None = None) -> None:
+        """Register a connection that has a place.
+
+        Raises:
+            Refused: as `Admission.register` does.
+        """
+        self.keep_alive.add(connection)
+        await self._admission.register(connection, identity)
+
     def await_auth(self, connection: Connection) -> None:
         """Keep a connection, unregistered, until its client has said who it is or the time for that is over.
+
+        It has a place meanwhile.
 
         Raises:
             Refused: this node is leaving (503).

@@ -18,10 +18,12 @@ except ImportError:
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.frames import close_frame, ping_frame, pong_frame, repeated_close_frame
+from sanic_ws.core.meter import PIECE_BYTES
 from sanic_ws.websocket.incoming import BINARY, CLOSE, PING, PONG, TEXT, BrokenProtocol, Incoming
 
 if TYPE_CHECKING:
     from sanic_ws.core.identity import User
+    from sanic_ws.core.meter import Excess, Meter
 
 _PING = ping_frame()
 
@@ -36,6 +38,9 @@ class Owner(Protocol):
 
     def received(self, connection: Connection, message: str | bytes) -> None:
         """Take one whole message: text, or bytes of a binary one. Must not block."""
+
+    def flooded(self, connection: Connection, excess: Excess) -> None:
+        """Take in that the client sends more than it may, and that this is dropped."""
 
     def leaving(self, connection: Connection) -> None:
         """Take in that nothing more can be written; called once."""
@@ -67,9 +72,11 @@ class Connection(asyncio.Protocol):
         "_owner",
         "_paused",
         "_transport",
+        "address",
         "began",
         "conn",
         "generation",
+        "meter",
         "opened",
         "session",
         "silent_beats",
@@ -85,6 +92,9 @@ class Connection(asyncio.Protocol):
         self.conn = conn
         self.session = session
         self.user: User | None = None
+        # Where the client is, and how much it may send; None: any amount.
+        self.address = ""
+        self.meter: Meter | None = None
         self.opened = False
         self.generation = 0
         self.began = time.monotonic()
@@ -124,6 +134,21 @@ class Connection(asyncio.Protocol):
             self._transport.write(close_frame(code, reason))
         self._leave()
 
+    def fail(self, code: CloseCode, reason: str) -> None:
+        """Close without waiting for the client's answer, and read no more (RFC 6455, section 7.1.7)."""
+        transport = self._transport
+        self._end()
+        if transport is not None:
+            if not self._left:
+                self._write(close_frame(code, reason))
+            # What the client is still sending has to be read, or the system resets the connection
+            # and the client never sees why it was closed.
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()
+        self._leave()
+
     def abort(self) -> None:
         """Drop the socket at once."""
         self._leave()
@@ -158,6 +183,7 @@ class Connection(asyncio.Protocol):
         everything else: parts, fragments, control frames, and whatever is wrong.
         """
         position, size = 0, len(data)
+        limited = self.meter is not None
         while size - position >= _SHORTEST and not (self._left or self._paused):
             kind = _SIMPLE.get(data[position])
             length = data[position + 1] - _MASKED
@@ -171,20 +197,19 @@ class Connection(asyncio.Protocol):
             end = start + length
             if kind is None or not 0 <= length <= self._max_message_bytes or end > size:
                 break
-            if kind == PONG:
-                if length > _MAX_CONTROL:
-                    break
-                position = end
+            if kind == PONG and length > _MAX_CONTROL:
+                break
+            position = end
+            if (limited and self._exceeds(length)) or kind == PONG:
                 continue
             payload = apply_mask(data[start:end], data[start - 4 : start])
-            position = end
             if kind == BINARY:
                 self._owner.received(self, payload)
                 continue
             try:
                 text = payload.decode()
             except UnicodeDecodeError:
-                self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+                self.fail(CloseCode.INVALID_DATA, "not UTF-8")
             else:
                 self._owner.received(self, text)
         return data[position:] if position else data
@@ -204,14 +229,27 @@ class Connection(asyncio.Protocol):
                 found = incoming.next()
                 if found is None:
                     break
-                self._take(*found)
+                if not self._exceeds(incoming.weigh()) or found[0] == CLOSE:
+                    self._take(*found)
                 if self._ended:
                     return
         except BrokenProtocol as exc:
-            self._fail(exc.code, str(exc))
+            self.fail(exc.code, str(exc))
             return
         if incoming.idle:
             self._incoming = None
+        else:
+            self._exceeds(max(incoming.weigh(), PIECE_BYTES), messages=0)
+
+    def _exceeds(self, size: int, messages: int = 1) -> bool:
+        """Measure what has come; say whether it is more than the client may send."""
+        if self.meter is None:
+            return False
+        excess = self.meter.over(size, time.monotonic(), messages)
+        if excess is None:
+            return False
+        self._owner.flooded(self, excess)
+        return True
 
     def eof_received(self) -> bool:
         """Take in that the client sends no more: close."""
@@ -262,21 +300,6 @@ class Connection(asyncio.Protocol):
         self._leave()
         if self._transport is not None:
             self._transport.close()
-
-    def _fail(self, code: CloseCode, reason: str) -> None:
-        """Close without waiting for the client's answer (RFC 6455, section 7.1.7)."""
-        transport = self._transport
-        self._end()
-        if transport is not None:
-            if not self._left:
-                self._write(close_frame(code, reason))
-            # What the client is still sending has to be read, or the system resets the connection
-            # and the client never sees why it was closed.
-            if transport.can_write_eof():
-                transport.write_eof()
-            else:
-                transport.close()
-        self._leave()
 
     def _write(self, frame: bytes) -> None:
         if self._transport is not None:

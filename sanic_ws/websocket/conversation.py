@@ -6,8 +6,10 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.identity import user_from_json
 from sanic_ws.core.messages import BadMessage, error_frame, message_frame, read_client_message
+from sanic_ws.core.meter import Excess
 from sanic_ws.errors import InvalidField, InvalidJSON
 
 if TYPE_CHECKING:
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.handlers import Handlers
     from sanic_ws.websocket.keepalive import KeepAlive
+    from sanic_ws.websocket.quotas import Quotas
 
 OWN_TYPES = frozenset({"ping", "user_info", "auth", "join", "leave", "ack", "reply", "resume"})
 """Types of client messages that are the gateway's own, now or by the contract."""
 
 _BEFORE_AUTH = frozenset({"ping", "auth"})
+
+_RATE_LIMITED = BadMessage("rate_limited", "more than a client may send; this was dropped")
 
 log = logging.getLogger("sanic_ws.websocket")
 
@@ -37,13 +42,17 @@ class Conversation:
         keep_alive: watches them.
         handlers: the application's, for types that are not the gateway's own.
         admission: lets those in that say later who they are.
+        quotas: give them their places.
     """
 
-    def __init__(self, node: Node, keep_alive: KeepAlive, handlers: Handlers, admission: Admission) -> None:
+    def __init__(
+        self, node: Node, keep_alive: KeepAlive, handlers: Handlers, admission: Admission, quotas: Quotas
+    ) -> None:
         self._node = node
         self._keep_alive = keep_alive
         self._handlers = handlers
         self._admission = admission
+        self._quotas = quotas
         self._answers: dict[str, Callable[[Connection, ClientMessage], None]] = {
             "ping": self._pong,
             "user_info": self._user_info,
@@ -88,9 +97,17 @@ class Conversation:
             log.exception("client message not handled")
             connection.write(error_frame(BadMessage("internal_error", "the message could not be handled")))
 
+    def flooded(self, connection: Connection, excess: Excess) -> None:
+        """Tell a client that it sends too much, and close it if it goes on."""
+        if excess is Excess.TELL:
+            connection.write(error_frame(_RATE_LIMITED))
+        elif excess is Excess.CLOSE:
+            connection.fail(CloseCode.POLICY, "sends too much")
+
     def leaving(self, connection: Connection) -> None:
         """Take a connection out of hub and registry."""
         self._node.membership.leave(connection)
+        self._quotas.release(connection)
         self._keep_alive.closing(connection)
 
     def lost(self, connection: Connection) -> None:
@@ -130,11 +147,7 @@ class Conversation:
             user = user_from_json(message.data, "")
         except InvalidField as exc:
             raise BadMessage("invalid_user", str(exc), message.id) from None
-        self._start(self._bind(connection, user, message.id))
-
-    async def _bind(self, connection: Connection, user: Any, message_id: str | None) -> None:
-        await self._node.membership.bind(connection, user)
-        connection.write(message_frame("user_bound", {"user": user.to_json()}, message_id))
+        self._start(self._guarded(connection, self._admission.bind(connection, user, message)))
 
     async def _guarded(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         try:

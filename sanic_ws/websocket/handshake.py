@@ -16,6 +16,7 @@ from websockets.headers import parse_subprotocol
 from websockets.utils import accept_key
 
 from sanic_ws.core.identity import check_conn
+from sanic_ws.core.proxies import find_client
 from sanic_ws.errors import InvalidField, SanicWsError
 from sanic_ws.websocket.compression import agree
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from sanic.request import Request
     from sanic.server import HttpProtocol
 
+    from sanic_ws.core.closing import CloseCode
+    from sanic_ws.core.proxies import Network
     from sanic_ws.settings import Settings
     from sanic_ws.websocket.connection import Connection
 
@@ -30,7 +33,7 @@ SIGN_BYTES = 16
 
 
 class Refused(SanicWsError):  # noqa: N818 - what happened to the handshake
-    """Report a handshake that is answered with an HTTP error.
+    """Report a handshake that is answered with an HTTP error, or with a close of its own.
 
     Args:
         status: of the answer.
@@ -38,6 +41,8 @@ class Refused(SanicWsError):  # noqa: N818 - what happened to the handshake
         message: for people.
         field: what is wrong, if one thing is.
         retry_after_s: when to try again, if that may help.
+        close_code: with which the connection is closed as soon as it is open, instead of the HTTP error: all
+            that a page in a browser gets to see.
     """
 
     def __init__(
@@ -47,11 +52,13 @@ class Refused(SanicWsError):  # noqa: N818 - what happened to the handshake
         message: str,
         field: str | None = None,
         retry_after_s: int | None = None,
+        close_code: CloseCode | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.field = field
+        self.close_code = close_code
         self.headers = {} if retry_after_s is None else {"Retry-After": str(retry_after_s)}
 
 
@@ -158,6 +165,13 @@ def read_sign(request: Request[Any, Any]) -> str:
         return check_conn(given[0], "sign")
     except InvalidField as exc:
         raise Refused(400, "invalid_field", str(exc), exc.field) from None
+
+
+def client_address(request: Request[Any, Any], trusted: tuple[Network, ...]) -> str:
+    """Return the address by which the client is counted, see `find_client`."""
+    headers = request.headers
+    forwarded_for = headers.getall("x-forwarded-for", [])
+    return find_client(request.ip, forwarded_for, headers.getall("forwarded", []), trusted)
 
 
 def hand_over(request: Request[Any, Any], connection: Connection, greeting: bytes) -> None:

@@ -19,6 +19,7 @@ except ImportError:
     from websockets.utils import apply_mask
 
 from sanic_ws.core.closing import CloseCode
+from sanic_ws.core.meter import PIECE_BYTES
 from sanic_ws.errors import SanicWsError
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Incoming:
         "_missing",
         "_opcode",
         "_utf8",
+        "_weight",
     )
 
     def __init__(self, max_message_bytes: int, *, compressed: bool = False) -> None:
@@ -88,6 +90,7 @@ class Incoming:
         self._message = bytearray()
         self._utf8: IncrementalDecoder | None = None
         self._inflate: zlib._Decompress | None = None
+        self._weight = 0
 
     @property
     def idle(self) -> bool:
@@ -97,6 +100,11 @@ class Incoming:
     def feed(self, data: bytes) -> None:
         """Take what came."""
         self._buffer += data
+
+    def weigh(self) -> int:
+        """Return how many bytes of payload, decompressed, were read since this was asked last."""
+        weight, self._weight = self._weight, 0
+        return weight
 
     def next(self) -> tuple[int, str | bytes] | None:
         """Return the next message or control frame, as its opcode and payload; None: the rest is not here.
@@ -156,8 +164,11 @@ class Incoming:
         self._opcode = opcode = first & 0x0F
         self._missing = length
         if opcode >= CLOSE:
+            self._weight += length
             return
         self._final = first >= _FINAL
+        if not self._final:
+            self._weight += max(0, PIECE_BYTES - length)
         if opcode != CONTINUED:
             self._kind = opcode
             self._utf8 = _Utf8() if opcode == TEXT else None
@@ -198,6 +209,7 @@ class Incoming:
     def _add(self, data: bytes) -> None:
         if self._inflate is not None:
             data = self._decompress(data, self._inflate)
+        self._weight += len(data)
         if self._utf8 is not None:
             try:
                 self._utf8.decode(data)

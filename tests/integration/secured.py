@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.integration.peers import Answer, Client, call, push_body, unique
 from tests.leaks import note
@@ -27,6 +27,8 @@ def secured(*arguments: str, name: str = "secured", **env: Any) -> GatewayNode:
         "jwt_secret": SECRET,
         "drain_s": "0.1",
         "auth_timeout_s": "300",
+        # All tests come from one address.
+        "handshakes_per_s_per_address": "0",
     } | env
     given = {f"SANIC_WS_{key.upper()}": str(value) for key, value in settings.items() if value is not None}
     return GatewayNode("serve", *arguments, name=name, env=given)
@@ -45,6 +47,14 @@ async def refusal(node: GatewayNode, sign: str | None = None, **options: Any) ->
     response = caught.value.response
     headers = {name.lower(): value for name, value in response.headers.raw_items()}
     return Answer(response.status_code, headers, bytes(response.body))
+
+
+async def turned_away(node: GatewayNode, sign: str | None = None, **options: Any) -> int:
+    """Connect in vain; return the code of the close that comes in place of a first frame."""
+    with pytest.raises(ConnectionClosed) as caught:
+        await Client.open(node, sign, **options)
+    assert caught.value.rcvd is not None
+    return caught.value.rcvd.code
 
 
 async def authenticate(client: Client, token: str) -> dict[str, Any]:

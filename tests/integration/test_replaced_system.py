@@ -4,9 +4,9 @@ import random
 
 import pytest
 import redis.asyncio as aioredis
-from websockets.asyncio.client import connect as connect_websocket
 
-from tests.integration.peers import Client, call, connection_info, eventually, only, push, unique
+from tests.integration.peers import call, connection_info, eventually, only, push, unique
+from tests.integration.secured import turned_away
 
 TWELVE_HOURS_S = 12 * 3600
 
@@ -166,8 +166,7 @@ async def test_open_problem_the_sender_receives_its_own_broadcast(nodes, connect
 async def test_open_problem_a_list_in_memory_limit_unknown(make_cluster, connect):
     (node,) = make_cluster(1, max_connections=2).nodes
     first, _ = await connect(node), await connect(node)
-    one_too_many = Client(await connect_websocket(node.ws_url, proxy=None))
-    assert (await one_too_many.closed())[0] == 4429
+    assert await turned_away(node) == 4429
     await first.close()
     await eventually_connected([node], 1)
     assert await (await connect(node)).is_alive()

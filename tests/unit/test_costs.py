@@ -13,6 +13,7 @@ from sanic_ws.core.flights import Flight, Found, Owner, UserConnection
 from sanic_ws.core.frames import text_frame
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, User
+from sanic_ws.core.meter import Meter, Rates
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.push import Push
 from sanic_ws.core.reception import carry_out
@@ -157,6 +158,13 @@ def test_client_message():
     connection = Connection("c", "1", Nobody(), 1 << 20, 1 << 20)
     message = b"\x81\x85\0\0\0\0hello"
     assert instructions(lambda: [connection.data_received(message) for _ in range(MANY)]) < 180
+
+
+def test_client_message_that_is_measured():
+    connection = Connection("c", "1", Nobody(), 1 << 20, 1 << 20)
+    connection.meter = Meter(Rates(1_000_000, 1 << 30, 1 << 20))
+    message = b"\x81\x85\0\0\0\0hello"
+    assert instructions(lambda: [connection.data_received(message) for _ in range(MANY)]) < 283
 
 
 def test_frame_written():

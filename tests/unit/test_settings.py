@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 
 import pytest
 from pydantic import ValidationError
@@ -67,6 +68,14 @@ def test_serve_says_what_is_missing(missing):
         ("max_message_bytes", 10),
         ("max_queue_bytes", 10),
         ("max_connections", 0),
+        ("max_connections_per_user", -1),
+        ("max_connections_per_address", "many"),
+        ("handshakes_per_s", -1),
+        ("handshakes_per_s_per_address", 1.5),
+        ("messages_per_s", -1),
+        ("bytes_per_s", "1 MB"),
+        ("trusted_proxies", "10.0.0.1/8"),
+        ("trusted_proxies", "10.0.0.0/8, proxy.example"),
         ("header_timeout_s", 0),
         ("compression", "perhaps"),
         ("subprotocols", "a b"),
@@ -115,6 +124,26 @@ def test_subprotocols_are_a_list(monkeypatch):
     monkeypatch.setenv("SANIC_WS_SUBPROTOCOLS", "v2.example, v1.example,")
     assert read_settings("dev").subprotocols == ("v2.example", "v1.example")
     assert read_settings("dev", subprotocols="").subprotocols == ()
+
+
+def test_proxies_are_networks(monkeypatch):
+    assert read_settings("dev").trusted_proxies == ()
+    monkeypatch.setenv("SANIC_WS_TRUSTED_PROXIES", "10.0.0.0/8, ::1,")
+    assert read_settings("serve", **SERVE).trusted_proxies == (
+        ip_network("10.0.0.0/8"),
+        ip_network("::1/128"),
+    )
+
+
+def test_clients_are_limited_in_serve_and_in_dev_only_by_what_each_sends():
+    names = [
+        name for name in Settings.model_fields if name.startswith("max_connections_per_") or "_per_s" in name
+    ]
+    limits = {
+        mode: [getattr(read_settings(mode, **SERVE), name) for name in names] for mode in ("serve", "dev")
+    }
+    assert limits == {"serve": [64, 512, 2000, 50, 100, 1 << 20], "dev": [0, 0, 0, 0, 100, 1 << 20]}
+    assert read_settings("dev", max_connections_per_user=3).max_connections_per_user == 3
 
 
 def test_compression_is_off_unless_it_is_asked_for():

@@ -27,6 +27,16 @@ CONNECTED = ('"connected"', None)
 BIND = ('"connected"', '{"type":"user_info","data":{"userId":{i},"fromType":"web"}}')
 BOUND = ('"user_bound"', None)
 
+_LIMITS = (
+    "SANIC_WS_MAX_CONNECTIONS_PER_USER",
+    "SANIC_WS_MAX_CONNECTIONS_PER_ADDRESS",
+    "SANIC_WS_HANDSHAKES_PER_S",
+    "SANIC_WS_HANDSHAKES_PER_S_PER_ADDRESS",
+    "SANIC_WS_MESSAGES_PER_S",
+    "SANIC_WS_BYTES_PER_S",
+)
+"""Off: all the load comes from one address."""
+
 _prefixes = (f"bench{number}" for number in itertools.count(1))
 
 
@@ -56,6 +66,7 @@ class Gateway(GatewayNode):
             "SANIC_WS_ALLOWED_ORIGINS": "*",
             "SANIC_WS_MAX_CONNECTIONS": "19500",
             "SANIC_WS_DRAIN_S": "0",
+            **dict.fromkeys(_LIMITS, "0"),
         }
         self.prefix = prefix
         environment = {**settings, **(env or {})}

@@ -328,6 +328,13 @@ def test_serve_warns_of_trust_and_open_origins_by_name(run, started, caplog):
     assert "SANIC_WS_ALLOWED_ORIGINS" in caplog.text
 
 
+def test_serve_warns_of_proxies_that_are_everybody(run, started, caplog):
+    run("serve", *SERVE, "--trusted-proxies", "10.0.0.0/8,::/0", "--port", str(closed_port()))
+    assert len(started) == 1
+    assert "SANIC_WS_TRUSTED_PROXIES holds ::/0" in caplog.text
+    assert "10.0.0.0" not in caplog.text
+
+
 def test_serve_warns_of_anonymous_clients_and_short_keys_by_name(run, started, caplog):
     run("serve", *SERVE, "--port", str(closed_port()))
     assert "SANIC_WS_JWT_SECRET" in caplog.text

@@ -221,3 +221,10 @@ def test_failure_while_corked_loses_nothing(hub):
         hub.deliver("a", b"1")
         raise ValueError
     assert socket.written == [b"1"]
+
+
+def test_connections_of_a_user_are_counted_without_one(hub):
+    for conn, user in [("a", WEB), ("b", APP), ("c", User(1, tenant_id=5)), ("d", None)]:
+        add(hub, conn, user)
+    assert [hub.number_of(WEB.key, besides=conn) for conn in "abcde"] == [1, 1, 2, 2, 2]
+    assert hub.number_of(User(2).key, besides="a") == 0

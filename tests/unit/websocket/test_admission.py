@@ -8,13 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
+from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
 from sanic_ws.core.messages import BadMessage, ClientMessage
 from sanic_ws.core.tokens import Identity
 from sanic_ws.errors import IdentityTaken, InvalidToken, KeysUnavailable
+from sanic_ws.settings import read_settings
 from sanic_ws.websocket.admission import Admission
 from sanic_ws.websocket.handshake import Refused
 from sanic_ws.websocket.keepalive import KeepAlive
+from sanic_ws.websocket.quotas import Quotas
 from tests.integration.peers import eventually
 
 
@@ -40,24 +43,32 @@ class FakeAuthentication:
 
 
 class FakeMembership:
-    def __init__(self):
+    """Knows whom ids are bound to: `bindings`."""
+
+    def __init__(self, hub):
+        self.hub = hub
         self.joined, self.bound = [], []
+        self.bindings: dict[str, User] = {}
         self.error: Exception | None = None
 
     async def join(self, socket):
         if self.error is not None:
             raise self.error
         self.joined.append((socket.conn, socket.user))
+        self.hub.add(socket)
+        if socket.user is None:
+            self.hub.bind(socket, self.bindings.get(socket.conn))
 
     async def bind(self, socket, user):
-        socket.user = user
+        self.hub.bind(socket, user)
         self.bound.append(user)
 
 
 class FakeConnection:
-    conn, session, generation = "c", "1", 0
+    session, generation = "1", 0
 
-    def __init__(self):
+    def __init__(self, conn="c"):
+        self.conn = conn
         self.user, self.opened, self.left = None, False, False
         self.frames, self.closed = [], []
 
@@ -80,8 +91,13 @@ def authentication():
 
 
 @pytest.fixture
-def membership():
-    return FakeMembership()
+def hub():
+    return Hub()
+
+
+@pytest.fixture
+def membership(hub):
+    return FakeMembership(hub)
 
 
 @pytest.fixture
@@ -90,9 +106,10 @@ def keep_alive():
 
 
 @pytest.fixture
-def admission(membership, keep_alive, authentication):
+def admission(membership, keep_alive, authentication, hub):
     node = SimpleNamespace(membership=membership, draining=False)
-    return Admission(node, keep_alive, authentication)
+    quotas = Quotas(read_settings("dev", max_connections_per_user=2), hub)
+    return Admission(node, keep_alive, authentication, quotas)
 
 
 @pytest.fixture
@@ -266,3 +283,68 @@ async def test_endless_word_is_not_cut_short_by_a_token(admission, keep_alive, a
 async def test_connection_that_is_gone_is_forgotten(admission, inside):
     admission.forget(inside)
     assert not admission.has_proven(inside)
+
+
+# How many a user may have
+
+
+@pytest.fixture
+async def two_of_eve(admission):
+    connections = [FakeConnection("c1"), FakeConnection("c2")]
+    for connection in connections:
+        await admission.register(connection, Identity(User("eve")))
+    return connections
+
+
+async def test_one_too_many_of_a_user_is_429_at_the_handshake(admission, two_of_eve, membership):
+    with pytest.raises(Refused) as caught:
+        await admission.register(FakeConnection("c3"), Identity(User("eve", from_type="phone")))
+    assert (caught.value.status, caught.value.code) == (429, "too_many_connections")
+    assert caught.value.headers == {"Retry-After": "5"}
+    assert len(membership.joined) == 2
+    await admission.register(FakeConnection("c4"), Identity(User("eve", 7)))
+    await admission.register(FakeConnection("c5"), Identity(User("adam")))
+
+
+async def test_one_too_many_by_auth_is_an_error_and_closes_with_4429(admission, two_of_eve, waiting):
+    await admission.authenticate(waiting, auth())
+    assert (waiting.frames[0]["data"]["code"], waiting.frames[0]["id"]) == ("too_many_connections", "m")
+    assert waiting.closed == [(4429, "too many connections of this user")]
+    assert not waiting.opened
+
+
+async def test_one_too_many_by_its_own_word_is_an_error_and_closes_with_4429(
+    admission, two_of_eve, membership
+):
+    connection = FakeConnection("c3")
+    await admission.register(connection, None)
+    await admission.bind(connection, User("eve"), ClientMessage("user_info", None, "m"))
+    assert (connection.frames[0]["data"]["code"], connection.frames[0]["id"]) == ("too_many_connections", "m")
+    assert connection.closed[0][0] == 4429
+    assert membership.bound == []
+
+
+async def test_one_too_many_by_a_binding_of_before_is_429(admission, two_of_eve, membership):
+    membership.bindings = {"c3": User("eve"), "c4": User("adam")}
+    with pytest.raises(Refused) as caught:
+        await admission.register(FakeConnection("c3"), None)
+    assert caught.value.status == 429
+    await admission.register(FakeConnection("c4"), None)
+
+
+async def test_connection_under_the_same_id_replaces_one_of_the_user(admission, two_of_eve, membership):
+    await admission.register(FakeConnection("c2"), Identity(User("eve")))
+    membership.bindings = {"c1": User("eve")}
+    again = FakeConnection("c1")
+    await admission.register(again, None)
+    await admission.bind(again, User("eve", from_type="phone"), ClientMessage("user_info"))
+    assert [frame["type"] for frame in again.frames] == ["user_bound"]
+
+
+async def test_token_of_a_user_with_too_many_closes_whom_nobody_vouched_for(admission, two_of_eve):
+    connection = FakeConnection("c3")
+    await admission.register(connection, None)
+    connection.opened = True
+    await admission.authenticate(connection, auth())
+    assert [frame["type"] for frame in connection.frames] == ["error"]
+    assert connection.closed[0][0] == 4429

@@ -10,6 +10,7 @@ import pytest
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.hub import Hub
+from sanic_ws.settings import read_settings
 from sanic_ws.websocket import admission
 from sanic_ws.websocket import clients as module
 from sanic_ws.websocket.clients import Clients
@@ -62,7 +63,7 @@ class FakeConnection:
 @pytest.fixture
 def node():
     hub = Hub()
-    settings = SimpleNamespace(heartbeat_s=25.0, auth_timeout_s=10.0)
+    settings = read_settings("dev", max_connections_per_address=100)
     return SimpleNamespace(hub=hub, membership=FakeMembership(hub), settings=settings, draining=False)
 
 
@@ -71,17 +72,22 @@ def clients(node):
     return Clients(node, Handlers(), SimpleNamespace(takes_tokens=False, needed=False))
 
 
+async def join(clients, connection) -> None:
+    with clients.admitted(connection, "192.0.2.1"):
+        await clients.join(connection)
+
+
 async def join_some(clients, number, **how) -> list[FakeConnection]:
     connections = [FakeConnection(f"c{n}", clients, **how) for n in range(number)]
     for connection in connections:
-        await clients.join(connection)
+        await join(clients, connection)
     return connections
 
 
 async def refused(clients, conn="late") -> Refused:
     connection = FakeConnection(conn, clients)
     with pytest.raises(Refused) as caught:
-        await clients.join(connection)
+        await join(clients, connection)
     assert connection not in set(clients.keep_alive)
     return caught.value
 
@@ -89,13 +95,13 @@ async def refused(clients, conn="late") -> Refused:
 async def test_too_many_at_a_time_are_told_to_come_back(clients, node, monkeypatch):
     monkeypatch.setattr(admission, "MAX_JOINING", 3)
     node.membership.gate.clear()
-    first = [asyncio.create_task(clients.join(FakeConnection(f"c{n}", clients))) for n in range(3)]
+    first = [asyncio.create_task(join(clients, FakeConnection(f"c{n}", clients))) for n in range(3)]
     await eventually(lambda: node.membership.waiting == 3, "three to wait")
     late = await refused(clients)
     assert (late.status, late.code, late.headers) == (503, "busy", {"Retry-After": "1"})
     node.membership.gate.set()
     await asyncio.gather(*first)
-    await clients.join(FakeConnection("again", clients))
+    await join(clients, FakeConnection("again", clients))
     assert len(node.hub) == 4
 
 
@@ -103,13 +109,13 @@ async def test_client_that_went_away_while_it_connected_makes_room(clients, node
     monkeypatch.setattr(admission, "MAX_JOINING", 1)
     node.membership.gate.clear()
     connection = FakeConnection("c", clients)
-    task = asyncio.create_task(clients.join(connection))
+    task = asyncio.create_task(join(clients, connection))
     await eventually(lambda: node.membership.waiting, "it to wait")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert connection.aborted
     node.membership.gate.set()
-    await clients.join(FakeConnection("next", clients))
+    await join(clients, FakeConnection("next", clients))
 
 
 async def test_leaving_node_takes_nobody_in(clients, node):
@@ -120,7 +126,7 @@ async def test_leaving_node_takes_nobody_in(clients, node):
 async def test_client_that_connects_while_the_node_begins_to_leave_is_sent_elsewhere(clients, node):
     node.membership.gate.clear()
     connection = FakeConnection("c", clients)
-    task = asyncio.create_task(clients.join(connection))
+    task = asyncio.create_task(join(clients, connection))
     await eventually(lambda: node.membership.waiting, "it to wait")
     await clients.drain(0.01)
     node.membership.gate.set()
@@ -132,7 +138,7 @@ async def test_client_that_connects_while_the_node_begins_to_leave_is_sent_elsew
 async def test_replaced_while_it_connects_is_409(clients, node):
     node.membership.gate.clear()
     connection = FakeConnection("c", clients)
-    task = asyncio.create_task(clients.join(connection))
+    task = asyncio.create_task(join(clients, connection))
     await eventually(lambda: node.membership.waiting, "it to wait")
     connection.close(CloseCode.REPLACED)
     node.membership.gate.set()

@@ -6,7 +6,9 @@ import pytest
 from websockets.frames import Close, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
+from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.frames import text_frame
+from sanic_ws.core.meter import Excess, Meter, Rates
 from sanic_ws.websocket.connection import Connection
 
 MAX_MESSAGE = 1000
@@ -54,6 +56,11 @@ class FakeOwner:
 
     def received(self, connection, message):
         self.messages.append(message)
+
+    def flooded(self, connection, excess):
+        self.told.append(excess)
+        if excess is Excess.CLOSE:
+            connection.fail(CloseCode.POLICY, "sends too much")
 
     def leaving(self, connection):
         self.told.append("leaving")
@@ -481,3 +488,109 @@ def test_socket_is_closed_at_once_only_after_the_client_has_said_goodbye(sent, h
     connection.connection_made(transport)
     connection.data_received(sent)
     assert transport.half_closed is half_closed
+
+
+# More than a client may send
+
+
+@pytest.fixture
+def limited(peers, monkeypatch):
+    """May send 4 messages or control frames at once; the clock stands still."""
+    monkeypatch.setattr("sanic_ws.websocket.connection.time.monotonic", lambda: 1000.0)
+    peers.connection.meter = Meter(Rates(2, 1_000_000, MAX_MESSAGE))
+    return peers
+
+
+def of_bytes(peers, bytes_per_s):
+    peers.connection.meter = Meter(Rates(0, bytes_per_s, MAX_MESSAGE))
+
+
+def test_message_over_the_limit_is_dropped_and_the_owner_told(limited):
+    limited.connection.data_received(b"".join(masked(b"\x81", bytes([c])) for c in b"abcdef"))
+    assert limited.owner.messages == ["a", "b", "c", "d"]
+    assert limited.owner.told == [Excess.TELL, Excess.DROP]
+
+
+def test_messages_in_fragments_count_alike(limited):
+    for c in b"abcdef":
+        limited.connection.data_received(masked(b"\x01", bytes([c])) + masked(b"\x80"))
+    assert limited.owner.messages == ["a", "b", "c", "d"]
+
+
+def test_pings_over_the_limit_are_not_answered(limited):
+    limited.connection.data_received(b"".join(masked(b"\x89", bytes([c])) for c in b"abcdef"))
+    assert [frame.data for frame in limited.frames()] == [b"a", b"b", b"c", b"d"]
+
+
+def test_pongs_count_too(limited):
+    limited.connection.data_received(masked(b"\x8a") * 5 + masked(b"\x81", b"a"))
+    assert (limited.owner.messages, limited.owner.told[0]) == ([], Excess.TELL)
+
+
+def test_flood_ends_with_1008_and_nothing_is_read_after_it(limited):
+    for _ in range(100):
+        limited.connection.data_received(masked(b"\x81", b"a"))
+    assert limited.close_code() == 1008
+    assert limited.transport.half_closed
+    assert limited.owner.messages == ["a"] * 4
+    assert limited.owner.told[-2:] == [Excess.CLOSE, "leaving"]
+    assert limited.connection._incoming is None
+
+
+@pytest.mark.parametrize("piece", [masked(b"\x89"), masked(b"\x8a"), masked(b"\x01") + masked(b"\x80")])
+def test_flood_of_anything_in_one_read_ends_with_1008(limited, piece):
+    limited.connection.data_received(piece * 100)
+    assert limited.close_code() == 1008
+    assert limited.owner.told.count(Excess.CLOSE) == 1
+
+
+def test_clients_close_is_answered_though_it_sent_too_much(limited):
+    limited.connection.data_received(masked(b"\x81", b"a") * 10 + masked(b"\x88", b"\x03\xe8"))
+    assert limited.close_code() == 1000
+    assert limited.transport.closing
+
+
+def test_bytes_count_whole_and_cut(limited):
+    of_bytes(limited, 1000)
+    message = masked(b"\x82", b"x" * 100)
+    limited.connection.data_received(message * 10)
+    for start in range(0, len(message), 40):
+        limited.connection.data_received(message[start : start + 40])
+    assert len(limited.owner.messages) == 11
+    limited.connection.data_received(message * 10)
+    assert 11 < len(limited.owner.messages) < 20
+
+
+@pytest.mark.parametrize("size", [300, 2000])
+def test_message_of_the_greatest_length_comes_in_whatever_pieces(limited, size):
+    of_bytes(limited, 10)
+    limited.client.send_text(b"x" * MAX_MESSAGE)
+    data = b"".join(limited.client.data_to_send())
+    for start in range(0, len(data), size):
+        limited.connection.data_received(data[start : start + size])
+    assert limited.owner.messages == ["x" * MAX_MESSAGE]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_endless_empty_fragments_end_with_1008(limited, cut):
+    of_bytes(limited, 1 << 14)
+    limited.connection.data_received(masked(b"\x01"))
+    for _ in range(2000):
+        if cut:
+            limited.connection.data_received(masked(b"\x00")[:1])
+            limited.connection.data_received(masked(b"\x00")[1:])
+        else:
+            limited.connection.data_received(masked(b"\x00") * 10)
+    assert limited.close_code() == 1008
+
+
+def test_closed_client_that_floods_is_read_no_more(limited):
+    limited.connection.close(4403)
+    limited.connection.data_received(masked(b"\x89") * 100)
+    assert limited.transport.half_closed
+    assert limited.close_code() == 4403
+
+
+def test_without_a_limit_nothing_is_counted(peers):
+    peers.connection.data_received(masked(b"\x81", b"a") * 10_000)
+    assert (len(peers.owner.messages), peers.owner.told) == (10_000, [])

@@ -6,6 +6,7 @@ import zlib
 
 import pytest
 
+from sanic_ws.core.meter import PIECE_BYTES
 from sanic_ws.websocket.incoming import BINARY, CLOSE, PING, TEXT, BrokenProtocol, Incoming
 from tests.conformance.raw import frame, masked
 
@@ -93,3 +94,30 @@ def test_compressed_message_of_the_greatest_length_is_taken():
     data = (deflate.compress(b"x" * 1000) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]
     assert fed(frame(BINARY, data, rsv=4), compressed=True).next() == (BINARY, b"x" * 1000)
     assert refused(fed(frame(BINARY, data, rsv=4), compressed=True, max_message_bytes=999)) == 1009
+
+
+def test_it_weighs_what_it_read():
+    incoming = fed(frame(TEXT, b"hello"), frame(PING, b"abc"))
+    assert (incoming.next(), incoming.weigh()) == ((TEXT, "hello"), 5)
+    assert (incoming.next(), incoming.weigh()) == ((PING, b"abc"), 3)
+    assert (incoming.next(), incoming.weigh()) == (None, 0)
+
+
+def test_tiny_fragment_weighs_more_than_its_bytes():
+    incoming = fed(frame(TEXT, b"a", fin=False), frame(0, b"b" * 500, fin=False), frame(0, b"c"))
+    incoming.next()
+    assert incoming.weigh() == PIECE_BYTES + 501
+
+
+def test_part_of_a_message_weighs_what_is_here():
+    incoming = fed(frame(BINARY, b"x" * 100)[:40])
+    assert (incoming.next(), incoming.weigh()) == (None, 34)
+
+
+def test_compressed_message_weighs_what_it_unfolds_to():
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(b"x" * 900) + packer.flush(zlib.Z_SYNC_FLUSH)
+    incoming = fed(frame(TEXT, packed[:-4], rsv=4), compressed=True)
+    incoming.next()
+    assert len(packed) < 100
+    assert 900 <= incoming.weigh() < 910

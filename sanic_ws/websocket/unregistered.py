@@ -1,0 +1,39 @@
+"""Connections that nobody pushes to: of those who are turned away, and of the echo endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sanic_ws.core.meter import Excess
+    from sanic_ws.websocket.connection import Connection
+    from sanic_ws.websocket.keepalive import KeepAlive
+
+
+class Unregistered:
+    """Own connections that are in no registry and have no place.
+
+    Args:
+        keep_alive: watches them.
+    """
+
+    def __init__(self, keep_alive: KeepAlive) -> None:
+        self._keep_alive = keep_alive
+
+    def received(self, connection: Connection, message: str | bytes) -> None:
+        """Take no notice of a message."""
+
+    def flooded(self, connection: Connection, excess: Excess) -> None:
+        """Have nothing to do: only clients of the gateway are measured."""
+
+    def leaving(self, connection: Connection) -> None:
+        """Give the closing handshake a while."""
+        self._keep_alive.closing(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._keep_alive.discard(connection)
+
+    def stuck(self, connection: Connection, *, paused: bool) -> None:
+        """Watch how long a client does not read."""
+        self._keep_alive.stuck(connection, paused=paused)

@@ -9,12 +9,16 @@ from tests.faults.cluster import FaultCluster, Member
 from tests.faults.invariants import check, count, report
 from tests.faults.publishers import Load, by_http, by_publisher
 from tests.integration.peers import eventually, unique
+from tests.leaks import note_sign
 
 
 def signs(count: int) -> list[str]:
     """Return ids for clients that no other test has."""
     name = unique("c")
-    return [f"{name}-{number}" for number in range(count)]
+    ids = [f"{name}-{number}" for number in range(count)]
+    for one in ids:
+        note_sign(one)
+    return ids
 
 
 async def check_receipts(cluster: FaultCluster, fleet: Fleet, loads: Sequence[Load]) -> None:

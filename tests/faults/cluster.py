@@ -169,7 +169,8 @@ class FaultCluster:
         finally:
             await self._stack.aclose()
         for log in logs:
-            assert "Traceback" not in log, log[:20_000]
+            before, found, after = log.partition("Traceback")
+            assert not found, f"{before[-5000:]}{found}{after[:15_000]}"
 
     @property
     def addresses(self) -> list[str]:

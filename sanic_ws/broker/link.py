@@ -26,6 +26,8 @@ import aio_pika
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from aiormq import spec
 
+from sanic_ws.tasks import take_failure
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -243,6 +245,7 @@ async def _connect(connection: AbstractConnection) -> None:
         _, late = await asyncio.wait([connecting], timeout=CLOSE_TIMEOUT_S)
         for task in late:
             task.cancel()
+        connecting.add_done_callback(take_failure)
         raise
 
 

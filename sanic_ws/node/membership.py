@@ -20,6 +20,7 @@ from sanic_ws.dispatch import Rounds
 from sanic_ws.errors import BrokerError, IdentityTaken, RegistryUnavailable
 from sanic_ws.registry import Claim, Claimed, Release
 from sanic_ws.registry.port import ENTRY_S
+from sanic_ws.tasks import take_failure
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -229,17 +230,16 @@ class Membership:
             log.debug("node %s was not told that a connection moved: %s", owner.node, type(exc).__name__)
 
     def _let_go(self, release: Release) -> None:
-        self._releases.add(release).add_done_callback(_note_failure)
+        self._releases.add(release).add_done_callback(take_failure)
 
     async def _release(self, releases: Sequence[Release]) -> list[None]:
-        await self._registry.release(releases)
+        try:
+            await self._registry.release(releases)
+        except RegistryUnavailable as exc:
+            # Harmless: a push that meets a stale entry finds out, and removes it.
+            log.warning("%d connections not released: %s", len(releases), exc)
+            raise
         return [None] * len(releases)
 
 
 _TAKEN = "this id is bound to another user"
-
-
-def _note_failure(future: asyncio.Future[None]) -> None:
-    if not future.cancelled() and (exc := future.exception()) is not None:
-        # Harmless: a push that meets the stale entry finds out, and removes it.
-        log.warning("connection not released: %s", exc)

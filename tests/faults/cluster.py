@@ -48,12 +48,14 @@ class Member:
         await asyncio.to_thread(self.node.start)
 
     async def start_anyhow(self) -> None:
-        """Start it and wait until it is alive; its brokers may be away."""
+        """Start it and wait until it is alive; its brokers may be away, and nobody believes in it yet."""
         self.node._ready, ready = "livez", self.node._ready
+        began = time.monotonic()
         try:
             await self.start()
         finally:
             self.node._ready = ready
+        self.absences.append(Absence(self.id, 0.0, began))
 
     async def kill(self) -> None:
         """End it with kill -9; a client that does not read cannot know it for a while."""

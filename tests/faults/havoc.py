@@ -54,10 +54,12 @@ class Havoc:
                 await member.kill()
                 await asyncio.sleep(step.for_s)
                 await member.start_anyhow()
+                await member.came_back()
             case "leave":
                 assert await member.leave() == 0, f"{member.node.name} did not leave with 0"
                 await asyncio.sleep(step.for_s)
                 await member.start_anyhow()
+                await member.came_back()
             case "pause":
                 member.pause()
                 await asyncio.sleep(step.for_s)

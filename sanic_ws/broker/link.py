@@ -44,10 +44,14 @@ HEARTBEAT_S = 6
 QUEUE_MESSAGES = 10_000
 QUEUE_BYTES = 64 << 20
 DEAD_MESSAGES = 1000
+_WITH_BODIES = ("Unhandled message", "message_id if None")
+"""What the library logs of messages that come back when nobody waits for them any more."""
 GONE = (AMQPError, ChannelInvalidStateError, ConnectionError, OSError, RuntimeError, TimeoutError)
 """What a connection or channel that is gone, or does not answer, raises."""
 
 log = logging.getLogger("sanic_ws.broker")
+# A payload has no place in a log.
+logging.getLogger("aiormq.channel").addFilter(lambda record: not str(record.msg).startswith(_WITH_BODIES))
 
 
 @dataclass(slots=True)

@@ -155,7 +155,7 @@ class Fallback:
         """End what is late in a batch; say whether nothing is left of it."""
         for number, item in enumerate(seek.items):
             if not item.settled and item.is_user and self._ledger.is_late(item, now):
-                self._note_found(item, seek, number, now)
+                self._note_found(item, seek, number, now, all_said=False)
             self._ledger.expire(item, now, sent=seek.sent)
         return seek.is_over()
 
@@ -224,10 +224,13 @@ class Fallback:
         else:
             self._ledger.close(item, now)
 
-    def _note_found(self, item: Item, seek: Seek, number: int, now: float) -> None:
+    def _note_found(self, item: Item, seek: Seek, number: int, now: float, *, all_said: bool = True) -> None:
+        """Write down what nodes said of a user's connections; others may have written what these refused."""
         for conn, (answer, node) in seek.found.get(number, {}).items():
             if not item.push.met_before(conn):
                 outcome = ANSWERED.get(answer, Outcome.UNAVAILABLE)
+                if outcome is not Outcome.DELIVERED and not all_said:
+                    outcome = Outcome.UNKNOWN
                 self._ledger.note(item.push, conn, node, Route.FALLBACK, outcome, now)
 
 

@@ -11,7 +11,7 @@ from sanic_ws.core.outcomes import Answer, Outcome, Route
 from sanic_ws.core.push import Push
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe
-from tests.unit.core.cluster import Cluster, Sent, check, check_empty
+from tests.unit.core.cluster import TIMEOUT_S, Cluster, Sent, check, check_empty
 
 NOW = 100.0
 WEB, APP = User(1, from_type="web"), User(1, from_type="app")
@@ -284,6 +284,21 @@ def test_user_who_was_found_is_told_of_alone_while_the_list_is_not_whole(cluster
     cluster.settle()
     cluster.pass_time(0.2)
     assert receipt_of(sent).counts == {Outcome.DELIVERED: 2}
+
+
+def test_connection_that_is_full_is_unknown_while_a_node_is_silent(cluster):
+    """The silent one may have another connection of that id, and have written to it."""
+    for socket in cluster.sockets:
+        socket.full = True
+    cluster.registry_away = True
+    sent = cluster.push(User(1))
+    cluster.settle(except_node="n2")
+    cluster.nodes["n2"].queue.clear()
+    cluster.pass_time(TIMEOUT_S)
+    assert {(d.conn, d.outcome) for d in receipt_of(sent).deliveries} == {
+        ("c0", Outcome.UNKNOWN),
+        (None, Outcome.UNKNOWN),
+    }
 
 
 def test_node_that_nobody_knows_is_waited_for_while_the_list_is_not_whole(cluster):

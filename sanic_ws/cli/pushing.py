@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+import base64
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +22,7 @@ from sanic_ws.cli.common import (
 from sanic_ws.core import json
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Outcome
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target, WaitFor, read_base64
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.publishing import Publisher
 
@@ -33,12 +34,23 @@ def push(
     bank: Annotated[str | None, typer.Option(help="the user's bank")] = None,
     from_type: Annotated[str | None, typer.Option(help="only the user's devices of this kind")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="to every connection")] = False,
-    type_: Annotated[str, typer.Option("--type", help="the message's type")] = "message",
-    data: Annotated[str, typer.Option(help="the message's data, JSON")] = "null",
+    type_: Annotated[
+        str | None, typer.Option("--type", help="the message's type; message by default")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="the message's data, JSON; null by default")] = None,
+    raw: Annotated[str | None, typer.Option(help="in their place: text that is sent as it is")] = None,
+    raw_base64: Annotated[str | None, typer.Option(help="in their place: a binary frame, base64")] = None,
     exclude: Annotated[
         list[str] | None, typer.Option("--except", help="a connection that gets nothing")
     ] = None,
-    push_id: Annotated[str | None, typer.Option("--id", help="the push's id")] = None,
+    push_id: Annotated[
+        str | None, typer.Option("--id", help="the push's id: under the same one it is delivered once")
+    ] = None,
+    wait: Annotated[
+        Literal["written", "ack", "reply"],
+        typer.Option(help="for the frame to be written, its clients to confirm it, or to reply"),
+    ] = "written",
+    wait_for: Annotated[WaitFor, typer.Option(help="which of several devices have to answer")] = "all",
     timeout_s: Annotated[float, typer.Option("--timeout", help="seconds to wait")] = DEFAULT_TIMEOUT_S,
     url: Url = None,
     api_key: Key = None,
@@ -49,21 +61,34 @@ def push(
     """Push a message and print the receipt.
 
     Over a node's HTTP with --url, or straight to the owner's queue with the URLs of Redis and RabbitMQ.
-    Exit code 0: delivered; 1: not, see the receipt; 2: wrong arguments; 3: nobody could be asked.
+    Exit code 0: delivered, or confirmed where --wait asks for that; 1: not, see the receipt; 2: wrong
+    arguments; 3: nobody could be asked.
     """
-    try:
-        value = json.loads(data)
-    except InvalidJSON as exc:
-        raise InvalidField("--data", str(exc)) from None
     to = _target(conn or [], user, tenant, bank, from_type, everyone=everyone)
-    request = PushRequest(to, type_, value, id=push_id, timeout_s=timeout_s, exclude=exclude or [])
+    kind, value, content = _content(type_, data, raw, raw_base64)
+    request = PushRequest(to, kind, value, content, push_id, wait, timeout_s, exclude or [], wait_for)
     if url is None and redis_url and amqp_url:
         receipt = asyncio.run(_push_direct(request, redis_url, amqp_url, prefix))
     else:
         receipt = _push_http(request, url or DEFAULT_URL, api_key)
     out.print_json(json.dumps(receipt).decode())
-    if receipt["outcome"] != Outcome.DELIVERED:
+    if receipt["outcome"] != (Outcome.ACKED if request.asks else Outcome.DELIVERED):
         raise typer.Exit(EXIT_NOT_DELIVERED)
+
+
+def _content(
+    kind: str | None, data: str | None, raw: str | None, raw_base64: str | None
+) -> tuple[str | None, Any, str | bytes | None]:
+    """Return type, data and raw content of what is to be sent."""
+    if raw is not None or raw_base64 is not None:
+        if not (kind is data is None) or (raw is not None and raw_base64 is not None):
+            raise InvalidField("", "give only one of --type with --data, --raw, --raw-base64")
+        return None, None, raw if raw_base64 is None else read_base64(raw_base64, "--raw-base64")
+    try:
+        value = None if data is None else json.loads(data)
+    except InvalidJSON as exc:
+        raise InvalidField("--data", str(exc)) from None
+    return ("message" if kind is None else kind), value, None
 
 
 def _target(
@@ -95,14 +120,23 @@ async def _push_direct(
 def _push_http(request: PushRequest, url: str, api_key: str | None) -> dict[str, Any]:
     body = {
         "to": _target_json(request),
-        "type": request.type,
-        "data": request.data,
-        "id": request.id,
+        **_content_json(request),
+        "id": request.id if request.has_own_id else None,
+        "wait": request.wait,
+        "wait_for": request.wait_for,
         "timeout_ms": int(request.timeout_s * 1000),
         "except": list(request.exclude),
     }
     receipt: dict[str, Any] = call(url, "/api/v1/push", api_key, body, timeout_s=request.timeout_s + 5)
     return receipt
+
+
+def _content_json(request: PushRequest) -> dict[str, Any]:
+    if isinstance(request.raw, bytes):
+        return {"raw_base64": base64.b64encode(request.raw).decode()}
+    if request.raw is not None:
+        return {"raw": request.raw}
+    return {"type": request.type, "data": request.data}
 
 
 def _target_json(request: PushRequest) -> dict[str, Any]:

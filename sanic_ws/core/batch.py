@@ -8,6 +8,7 @@ character that no connection id has::
     =conn key                       the connection, if it is bound to this user
     !conn code                      close the connection
     !conn code session              close it if this is still its session
+    ?flags ticket ms id target      any of these with an order, see `sanic_ws.core.orders`
 
 Layout of a batch, little-endian::
 
@@ -41,7 +42,7 @@ _BATCH = struct.Struct("<4sQdIIII")
 _REPLY = struct.Struct("<4sQII")
 _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
-_MARKS = "@*=!"
+_MARKS = "@*=!?"
 _ANSWERS = bytes(Answer)
 _CODE_DIGITS = 4
 

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from sanic_ws.core.batch import bound_target, close_target, user_target
+from sanic_ws.core.orders import order_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -151,7 +152,10 @@ class Flight:
 
     def targets(self) -> list[str]:
         """Return the items' targets as a batch writes them."""
-        return [wire_target(item) for item in self.items]
+        return [
+            wire_target(item) if item.push.order is None else order_target(item.push.order, wire_target(item))
+            for item in self.items
+        ]
 
 
 class Forget(NamedTuple):
@@ -229,7 +233,7 @@ def first_deadline(items: Iterable[Item]) -> float:
 
 
 def wire_target(item: Item) -> str:
-    """Return an item's target as a batch writes it."""
+    """Return an item's target as a batch writes it, without the order that may stand before it."""
     push, user = item.push, item.user
     if push.close_code is not None:
         return close_target(item.target, push.close_code)

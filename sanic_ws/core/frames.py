@@ -65,6 +65,11 @@ def payload_start(frame: bytes, start: int = 0) -> int:
     return start + _HEADS.get(frame[start + 1], 2)
 
 
+def payload_bytes(frame: bytes) -> int:
+    """Return how long the payload of a frame is."""
+    return len(frame) - payload_start(frame)
+
+
 def split_frames(frames: bytes) -> list[bytes]:
     """Cut a server's frames that were joined apart; none, if these bytes are no whole frames."""
     found: list[bytes] = []

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sanic_ws.core.gates import Gates
+    from sanic_ws.core.outcomes import Delivery
     from sanic_ws.core.push import Item, Push
 
 _NOT_SENT = frozenset({Outcome.UNAVAILABLE, Outcome.OVERLOADED})
@@ -39,6 +40,12 @@ class Ledger:
         self.closing = False
         self.routes: Counter[Route] = Counter()
         self.outcomes: Counter[Outcome] = Counter()
+        self._follow: Callable[..., None] = _nothing
+        self._take: Callable[..., bool | None] = _nothing
+
+    def watch(self, follow: Callable[..., None], take: Callable[..., bool]) -> None:
+        """Have calls follow what becomes of pushes with an order; see `Calls.follow` and `Calls.take`."""
+        self._follow, self._take = follow, take
 
     def open(self, item: Item) -> Item:
         """Open an item."""
@@ -46,6 +53,8 @@ class Ledger:
         self.open_items += 1
         if item.gate is not None:
             item.gate.items += 1
+        if item.push.order is not None:
+            self._follow(item, item.push.order)
         return item
 
     def let_wild(self, item: Item) -> None:
@@ -69,10 +78,30 @@ class Ledger:
         now: float,
     ) -> None:
         """Write down what became of a push at one connection, or at some that are not known."""
+        order = push.order
+        if order is not None and self._take(push, order, conn, node, route, outcome, now):
+            return
         push.add(conn, node, route, outcome, now)
         self.outcomes[outcome] += 1
         if route is not None:
             self.routes[route] += 1
+
+    def hold(self, push: Push) -> None:
+        """Keep a push open for a client that may answer."""
+        push.open += 1
+        self.open_items += 1
+
+    def record(self, push: Push, delivery: Delivery) -> None:
+        """Write down what became of a push at a connection whose client was waited for."""
+        push.append(delivery)
+        self.outcomes[delivery.outcome] += 1
+        if delivery.route is not None:
+            self.routes[delivery.route] += 1
+
+    def release(self, push: Push) -> None:
+        """Wait for one client less."""
+        self.open_items -= 1
+        push.settle()
 
     def settle(self, item: Item, outcome: Outcome, route: Route | None, now: float) -> None:
         """End a connection's item as what a node has said."""
@@ -119,3 +148,7 @@ class Ledger:
         if not item.settled and self.is_late(item, now):
             self.give_up(item, Outcome.UNKNOWN if sent else Outcome.UNAVAILABLE, now)
         return item.settled
+
+
+def _nothing(*_: object) -> None:
+    """Follow nothing."""

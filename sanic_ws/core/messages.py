@@ -66,6 +66,18 @@ def read_client_message(text: str) -> ClientMessage:
     return ClientMessage(kind, value.get("data"), message_id)
 
 
+def read_answered_id(message: ClientMessage) -> str:
+    """Return the id of the push that a client confirms or answers.
+
+    Raises:
+        BadMessage: it names none.
+    """
+    push_id = message.data.get("id") if isinstance(message.data, dict) else None
+    if not isinstance(push_id, str):
+        raise BadMessage("invalid_message", "data.id: must be the id of a push", message.id)
+    return push_id
+
+
 def check_push_type(value: Any, field: str = "type") -> str:
     """Return the type of an application's push if it may be one.
 

@@ -72,6 +72,8 @@ class Delivery:
         route: the way that it took, if it was sent.
         outcome: what became of it.
         latency_ms: from the call to the answer, in milliseconds.
+        reply: what the client replied, any JSON.
+        replied: whether it did.
     """
 
     conn: str | None
@@ -79,16 +81,21 @@ class Delivery:
     route: Route | None
     outcome: Outcome
     latency_ms: float
+    reply: Any = None
+    replied: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the delivery as the contract writes it."""
-        return {
+        delivery = {
             "conn": self.conn,
             "node": self.node,
             "route": self.route,
             "outcome": self.outcome,
             "latency_ms": round(self.latency_ms, 3),
         }
+        if self.replied:
+            delivery["reply"] = self.reply
+        return delivery
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from sanic_ws.core.flights import Gate
     from sanic_ws.core.identity import Conn, Everyone, User
+    from sanic_ws.core.orders import Order
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -28,6 +29,7 @@ class Push:
         deadline: when it ends as `unknown` or `unavailable`, the same clock.
         done: called once, when `receipt` tells all.
         close_code: ask the owner to close the connection with this code instead of writing a frame.
+        order: what nodes are asked beside writing the frame, if anything.
     """
 
     __slots__ = (
@@ -40,6 +42,7 @@ class Push:
         "frame",
         "id",
         "open",
+        "order",
         "seen",
         "started",
         "targets",
@@ -56,6 +59,7 @@ class Push:
         deadline: float,
         done: Callable[[Push], None],
         close_code: int | None = None,
+        order: Order | None = None,
     ) -> None:
         self.id = push_id
         self.targets = targets
@@ -65,6 +69,7 @@ class Push:
         self.deadline = deadline
         self.done = done
         self.close_code = close_code
+        self.order = order
         self.open = 0
         self.counts: Counter[Outcome] | None = None
         self.seen: set[str] | None = set() if len(targets) > 1 else None
@@ -78,6 +83,10 @@ class Push:
             self.counts[outcome] += 1
         else:
             self._deliveries.append(Delivery(conn, node, route, outcome, (now - self.started) * 1000))
+
+    def append(self, delivery: Delivery) -> None:
+        """Note what became of the push at a connection whose client was waited for."""
+        self._deliveries.append(delivery)
 
     def met_before(self, conn: str) -> bool:
         """Say whether another of its targets was this connection too, and remember this one."""

@@ -12,17 +12,28 @@ from sanic_ws.core.batch import (
     read_everyone_target,
     read_user_target,
 )
+from sanic_ws.core.orders import read_order_target
 from sanic_ws.core.outcomes import Answer
+from sanic_ws.errors import MalformedBatch
 
 if TYPE_CHECKING:
+    from sanic_ws.core.acks import Acks
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!")
+_SPECIAL = frozenset("@*!?")
+EVERYONE = "*"
 
 
-def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
+def carry_out(hub: Hub, batch: Batch, node: str, acks: Acks | None = None, sender: str = "") -> Reply:
     """Carry a batch out on this node's connections, without waiting for any client.
+
+    Args:
+        hub: the connections.
+        batch: it.
+        node: this node.
+        acks: carries out what is ordered beside.
+        sender: where it is told later what clients say.
 
     Raises:
         MalformedBatch: a target cannot be read; what stands before it is carried out.
@@ -38,10 +49,12 @@ def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
             if kind == "=":
                 conn, user_key = read_bound_target(target)
                 answer = deliver(conn, frame, user_key)
-            elif kind in _SPECIAL:
-                answer = _special(hub, reply, len(answers), target, frame)
-            else:
+            elif kind not in _SPECIAL:
                 answer = deliver(target, frame)
+            elif kind == "?":
+                answer = _ordered(hub, reply, len(answers), target, frame, acks, sender)
+            else:
+                answer = _special(hub, reply, len(answers), target, frame)
             answers.append(answer)
     reply.answers = bytes(answers)
     return reply
@@ -64,4 +77,28 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
     else:
         counted = hub.deliver_to_all(frame, read_everyone_target(target))
         reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
+    return Answer.SEVERAL
+
+
+def _ordered(
+    hub: Hub, reply: Reply, number: int, target: str, frame: bytes, acks: Acks | None, sender: str
+) -> Answer:
+    if acks is None:
+        raise MalformedBatch("orders are not carried out here")
+    order, target = read_order_target(target)
+    if target[0] == "!":
+        raise MalformedBatch("nothing is ordered beside a close")
+    if target[0] == "@":
+        user, exclude = read_user_target(target)
+        found = acks.deliver_to_user(order, user, frame, exclude, sender)
+        if not found:
+            return Answer.NOT_MINE
+        reply.details[number] = [(conn, int(answer)) for conn, answer in found]
+    elif target[0] == "*":
+        left_out = read_everyone_target(target)
+        counted = acks.deliver_to_many(order, EVERYONE, lambda: hub.deliver_to_all(frame, left_out))
+        reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
+    else:
+        conn, user_key = read_bound_target(target) if target[0] == "=" else (target, None)
+        return acks.deliver(order, conn, frame, user_key, sender)
     return Answer.SEVERAL

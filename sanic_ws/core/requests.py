@@ -6,9 +6,9 @@ import base64
 import binascii
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sanic_ws.core import json
 from sanic_ws.core.frames import binary_frame, text_frame
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 Target = Conn | User | Group | Everyone
+Wait = Literal["none", "written", "ack", "reply"]
+"""What a publisher waits for: nothing, the frame to be written, the client to confirm it, or to answer it."""
+WaitFor = Literal["first", "all"]
+"""Whether one device's answer is enough."""
+
+WAITS: tuple[Wait, ...] = get_args(Wait)
+WAIT_FORS: tuple[WaitFor, ...] = get_args(WaitFor)
+ASKING = ("ack", "reply")
+"""What a client has to do something for."""
 
 DEFAULT_TIMEOUT_S = 2.0
 MAX_TIMEOUT_S = 60.0
@@ -27,7 +36,20 @@ MAX_TARGETS = 1000
 MAX_BATCH = 1000
 MAX_TTL_S = 30 * 24 * 3600
 _FIELDS = frozenset(
-    {"to", "type", "data", "raw", "raw_base64", "id", "wait", "timeout_ms", "except", "offline", "ttl_s"}
+    {
+        "to",
+        "type",
+        "data",
+        "raw",
+        "raw_base64",
+        "id",
+        "wait",
+        "wait_for",
+        "timeout_ms",
+        "except",
+        "offline",
+        "ttl_s",
+    }
 )
 _USER_FIELDS = frozenset(USER_FIELDS)
 _new_id = count(1).__next__
@@ -48,10 +70,14 @@ class PushRequest:
         type: the application's type of the message, 1 to 128 characters, none of the gateway's own.
         data: any JSON.
         raw: in place of type and data: text sent as it is, or bytes sent as a binary frame.
-        id: at most 64 characters; made if left out.
-        wait: ``written``: the receipt says what became of it; ``none``: do not wait.
-        timeout_s: when it ends as ``unknown``, or as ``unavailable`` if it was certainly not sent.
+        id: at most 64 characters; made if left out. Copies of a push under the same id are delivered once.
+        wait: ``written``: the receipt says what became of it; ``none``: do not wait; ``ack``, ``reply``: it
+            says which clients have confirmed it, and what they replied.
+        timeout_s: when it ends as ``unknown``, or as ``unavailable`` if it was certainly not sent; what was
+            written and not confirmed is ``delivered`` then.
         exclude: ids of connections that get nothing.
+        wait_for: ``all``, or ``first``: the first device that answers ends it, and the others are told.
+        has_own_id: whether the id was given.
     """
 
     to: Target | Sequence[Target]
@@ -59,17 +85,20 @@ class PushRequest:
     data: Any = None
     raw: str | bytes | None = None
     id: str | None = None
-    wait: str = "written"
+    wait: Wait = "written"
     timeout_s: float = DEFAULT_TIMEOUT_S
     exclude: Collection[str] = ()
+    wait_for: WaitFor = "all"
+    has_own_id: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self.has_own_id = self.id is not None
         if self.id is None:
             self.id = new_push_id()
-        elif not isinstance(self.id, str) or not 0 < len(self.id) <= MAX_PUSH_ID_CHARS:
-            raise InvalidField("id", f"must be a string of 1 to {MAX_PUSH_ID_CHARS} characters")
-        if self.wait not in ("written", "none"):
-            raise InvalidField("wait", "must be 'written' or 'none'")
+        else:
+            _check_push_id(self.id)
+        if self.wait != "written" or self.wait_for != "all":
+            self._check_wait()
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
             raise InvalidField("timeout_s", f"must be more than 0 and at most {MAX_TIMEOUT_S:.0f}")
         if isinstance(self.exclude, str):
@@ -78,6 +107,24 @@ class PushRequest:
             raise InvalidField("type", "is required, or else raw or raw_base64")
         if self.type is not None:
             check_push_type(self.type)
+
+    def _check_wait(self) -> None:
+        if self.wait not in WAITS:
+            raise InvalidField("wait", f"must be one of {', '.join(WAITS)}")
+        if self.wait_for not in WAIT_FORS:
+            raise InvalidField("wait_for", f"must be one of {', '.join(WAIT_FORS)}")
+        if not self.asks:
+            if self.wait_for != "all":
+                raise InvalidField("wait_for", "goes with wait: ack or reply")
+        elif isinstance(self.to, (Group, Everyone)):
+            raise InvalidField("wait", f"{self.wait} is for connections and users only")
+        elif self.raw is not None:
+            raise InvalidField("wait", f"{self.wait} needs type and data: raw content has no id to answer to")
+
+    @property
+    def asks(self) -> bool:
+        """Whether clients are asked to answer."""
+        return self.wait in ASKING
 
     @property
     def targets(self) -> Sequence[Conn | User | Everyone]:
@@ -153,7 +200,15 @@ def read_push_request(value: Any) -> PushRequest:
         value.get("wait", "written"),
         _read_timeout(value.get("timeout_ms")),
         _read_conns(value["except"], "except") if "except" in value else (),
+        value.get("wait_for", "all"),
     )
+
+
+def _check_push_id(value: Any) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_PUSH_ID_CHARS:
+        raise InvalidField("id", f"must be a string of 1 to {MAX_PUSH_ID_CHARS} characters")
+    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise InvalidField("id", "must be valid Unicode")
 
 
 def _read_raw(value: dict[str, Any]) -> str | bytes | None:
@@ -164,11 +219,23 @@ def _read_raw(value: dict[str, Any]) -> str | bytes | None:
             raise InvalidField("raw", "must be a string")
         return str(value["raw"])
     if "raw_base64" in value:
-        try:
-            return base64.b64decode(value["raw_base64"], validate=True)
-        except (binascii.Error, TypeError, ValueError):
-            raise InvalidField("raw_base64", "must be base64 (RFC 4648, section 4)") from None
+        return read_base64(value["raw_base64"], "raw_base64")
     return None
+
+
+def read_base64(value: Any, field: str) -> bytes:
+    """Read base64 that is written in the one way that its content has (RFC 4648, sections 3.5 and 4).
+
+    Raises:
+        InvalidField: it is not.
+    """
+    try:
+        content = base64.b64decode(value, validate=True)
+        if base64.b64encode(content).decode() == value:
+            return content
+    except (binascii.Error, TypeError, ValueError):
+        pass
+    raise InvalidField(field, "must be base64 (RFC 4648, section 4)")
 
 
 def _read_timeout(value: Any) -> float:

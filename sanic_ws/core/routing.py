@@ -19,6 +19,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import everyone_target
+from sanic_ws.core.calls import Calls
 from sanic_ws.core.fallback import Fallback
 from sanic_ws.core.flights import Flight, Limits, LookUp
 from sanic_ws.core.gates import Gates
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from sanic_ws.core.acks import Acks
     from sanic_ws.core.batch import Reply
     from sanic_ws.core.flights import Found, Gate, Listing, Owner, UserConnection
     from sanic_ws.core.hub import Hub
     from sanic_ws.core.identity import Everyone
+    from sanic_ws.core.reports import Report
 
 __all__ = ["Action", "Router"]
 
@@ -51,13 +54,19 @@ class Router:
         node_id: the node that this router is part of, if any.
         hub: that node's connections; a push to one of them is written at once.
         limits: bounds.
+        acks: carries out what is ordered beside of that node.
     """
 
     def __init__(
-        self, node_id: str | None = None, hub: Hub | None = None, limits: Limits | None = None
+        self,
+        node_id: str | None = None,
+        hub: Hub | None = None,
+        limits: Limits | None = None,
+        acks: Acks | None = None,
     ) -> None:
         self._node_id = node_id
         self._hub = hub
+        self._acks = acks
         self._limits = limits or Limits()
         ids = count(1)
         self._inbox: list[Item] = []
@@ -66,6 +75,8 @@ class Router:
         self._gates = Gates()
         self._lanes = Lanes(self._limits, ids)
         self._ledger = Ledger(self._gates, self._end_user)
+        self._calls = Calls(self._ledger, self._actions.append, node_id, acks)
+        self._ledger.watch(self._calls.follow, self._calls.take)
         self._fallback = Fallback(self._limits, ids, self._members, self._gates, self._ledger, self._actions)
 
     @property
@@ -86,7 +97,7 @@ class Router:
     @property
     def idle(self) -> bool:
         """Whether nothing at all is held."""
-        parts = (self._gates, self._lanes, self._fallback)
+        parts = (self._gates, self._lanes, self._fallback, self._calls)
         open_items = self._ledger.open_items or self._ledger.wild_items
         return not (open_items or self._inbox or self._actions) and all(part.idle for part in parts)
 
@@ -101,6 +112,8 @@ class Router:
     def submit(self, push: Push, now: float) -> None:
         """Take a push in. Its receipt may be there before this returns."""
         push.open = 1
+        if push.order is not None:
+            self._calls.open(push, push.order)
         for target in push.targets if push.seen is None else _merged(push.targets):
             if isinstance(target, Conn):
                 self._submit_conn(push, target.id, now)
@@ -206,6 +219,10 @@ class Router:
             self._lanes.land(flight)
             self._take_answers(flight, reply, now)
 
+    def reported(self, reports: Sequence[Report], now: float) -> None:
+        """Take in what clients say of pushes that they were asked about."""
+        self._calls.reported(reports, now)
+
     def returned(self, flight: Flight, now: float) -> None:
         """Take in that a batch came back: the node's queue is gone, nothing was sent."""
         if not self._lanes.has(flight):
@@ -259,6 +276,7 @@ class Router:
         self._fallback.expire(now)
         self._lanes.expire(lambda item: self._ledger.expire(item, now), until)
         self._gates.expire(lambda item: self._ledger.expire(item, now))
+        self._calls.expire(until)
 
     def close(self, look_up: LookUp | None, now: float) -> None:
         """End everything: what is with a node as `unknown`, all else as `unavailable`.
@@ -380,7 +398,7 @@ class Router:
             push.count(Outcome.UNKNOWN, 1)
         for node in nodes:
             if node == self._node_id and self._hub is not None:
-                answers = self._hub.deliver_to_all(push.frame, push.exclude)
+                answers = self._answer_all_here(push)
                 for answer, number in answers.items():
                     push.count(ANSWERED[answer], number)
             else:
@@ -449,9 +467,21 @@ class Router:
 
     def _answer_here(self, push: Push, conn: str, user: User | None = None) -> Answer:
         assert self._hub is not None
-        if push.close_code is None:
-            return self._hub.deliver(conn, push.frame, None if user is None else user.key)
-        return self._hub.close(conn, push.close_code)
+        if push.close_code is not None:
+            return self._hub.close(conn, push.close_code)
+        user_key = None if user is None else user.key
+        if push.order is not None and self._acks is not None:
+            return self._acks.deliver(push.order, conn, push.frame, user_key)
+        return self._hub.deliver(conn, push.frame, user_key)
+
+    def _answer_all_here(self, push: Push) -> Mapping[Answer, int]:
+        hub = self._hub
+        assert hub is not None
+        if push.order is not None and self._acks is not None:
+            return self._acks.deliver_to_many(
+                push.order, EVERYONE, lambda: hub.deliver_to_all(push.frame, push.exclude)
+            )
+        return hub.deliver_to_all(push.frame, push.exclude)
 
     def _corked(self) -> AbstractContextManager[None]:
         return nullcontext() if self._hub is None else self._hub.corked()

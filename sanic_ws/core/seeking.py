@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from sanic_ws.core.calls import Cancel
 from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.outcomes import Answer
 
@@ -97,7 +98,7 @@ class Probe(NamedTuple):
     seek: Seek | None = None
 
 
-Action = Flight | Probe | Forget
+Action = Flight | Probe | Forget | Cancel
 """What the router wants to be done."""
 
 

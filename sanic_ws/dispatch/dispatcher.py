@@ -14,11 +14,14 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import Batch, decode_reply, encode_batch
+from sanic_ws.core.calls import Cancel
 from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.reports import MAGIC, decode_reports
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
 from sanic_ws.errors import (
+    BrokerError,
     BrokerLost,
     BrokerUnavailable,
     MalformedBatch,
@@ -33,9 +36,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sanic_ws.broker import Broker
+    from sanic_ws.core.acks import Acks
     from sanic_ws.core.flights import Listing, LookUp
     from sanic_ws.core.hub import Hub
     from sanic_ws.core.push import Push
+    from sanic_ws.core.reports import Report
     from sanic_ws.core.routing import Action
     from sanic_ws.registry import Directory
 
@@ -45,6 +50,7 @@ LISTING_S = 5.0
 ROLL_CALL, ROLL_CALL_S = (1 << 32) - 1, 0.3
 """The number of a batch that only asks who is there, and how long answers are waited for."""
 CLOSE_TIMEOUT_S = 1.0
+CANCEL_TTL_MS = 5000
 
 log = logging.getLogger("sanic_ws.dispatch")
 
@@ -57,16 +63,23 @@ class Dispatcher:
         broker: opened by the owner of this dispatcher, with `on_reply`.
         node_id: the node that this dispatcher is part of, if any.
         hub: that node's connections.
+        acks: carries out what is ordered beside of that node.
     """
 
     def __init__(
-        self, directory: Directory, broker: Broker, node_id: str | None = None, hub: Hub | None = None
+        self,
+        directory: Directory,
+        broker: Broker,
+        node_id: str | None = None,
+        hub: Hub | None = None,
+        acks: Acks | None = None,
     ) -> None:
         self._directory = directory
         self._broker = broker
-        self._router = Router(node_id, hub)
+        self._router = Router(node_id, hub, acks=acks)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._cancels: set[asyncio.Task[None]] = set()
         self._under_way: LookUp | None = None
         self._scheduled = False
         self._ticking = False
@@ -97,6 +110,9 @@ class Dispatcher:
     def on_reply(self, body: bytes) -> bool:
         """Take in a reply from the broker; say whether it could be read."""
         try:
+            if body.startswith(MAGIC):
+                self.reported(decode_reports(body)[1])
+                return True
             reply = decode_reply(body)
         except MalformedBatch as exc:
             log.warning("reply set aside: %s", exc)
@@ -105,11 +121,20 @@ class Dispatcher:
         self._advance()
         return True
 
+    def reported(self, reports: Sequence[Report]) -> None:
+        """Take in what clients say of pushes that they were asked about."""
+        self._router.reported(reports, monotonic())
+        self._advance()
+
     async def close(self) -> None:
         """Stop; what is open ends as `unknown`, or as `unavailable` if it was certainly not sent."""
-        self.closed = True
-        for task in list(self._tasks):
-            task.cancel()
+        try:
+            if self._cancels:
+                await asyncio.wait(self._cancels, timeout=CLOSE_TIMEOUT_S)
+        finally:
+            self.closed = True
+            for task in list(self._tasks):
+                task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
         self._router.close(self._under_way, monotonic())
@@ -131,7 +156,11 @@ class Dispatcher:
             if self._under_way is not None:
                 self._start(self._look_up(self._under_way))
         for action in self._router.take_actions():
-            self._start(self._carry_out(action))
+            task = self._start(self._carry_out(action))
+            if isinstance(action, Cancel):
+                # Clients are told even if whoever pushed has the receipt and leaves at once.
+                self._cancels.add(task)
+                task.add_done_callback(self._cancels.discard)
         if not self._ticking and self._router.open_items:
             self._ticking = True
             self._loop.call_later(TICK_S, self._tick)
@@ -148,10 +177,11 @@ class Dispatcher:
         self._router.expire(monotonic())
         self._advance()
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # Doing it
 
@@ -202,6 +232,8 @@ class Dispatcher:
                 await self._probe(action)
             case Forget():
                 await self._forget(action)
+            case Cancel():
+                await self._tell_cancelled(action)
         self._advance()
 
     async def _fly(self, flight: Flight) -> None:
@@ -277,3 +309,12 @@ class Dispatcher:
             await self._directory.release([Release(forget.conn, forget.owner, forget.user, conn_too)])
         except RegistryUnavailable:
             log.debug("stale entry of %s stays", forget.owner.node)
+
+    async def _tell_cancelled(self, cancel: Cancel) -> None:
+        """Tell clients that another one was quicker; once, as a time-out ends the question anyway."""
+        frames = [cancel.frame] * len(cancel.targets)
+        batch = Batch(0, time.time(), CANCEL_TTL_MS, cancel.targets, frames)
+        try:
+            await self._broker.send(cancel.node, encode_batch(batch), CANCEL_TTL_MS)
+        except BrokerError as exc:
+            log.debug("clients of %s not told that another was quicker: %s", cancel.node, type(exc).__name__)

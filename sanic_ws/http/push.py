@@ -27,7 +27,7 @@ _STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
 @blueprint.post("/")
 @describe(
     {
-        200: Answer("Receipt", "`delivered`, `offline`, `overloaded` or `partial`"),
+        200: Answer("Receipt", "`delivered`, `acked`, `offline`, `overloaded` or `partial`"),
         202: Answer("Receipt", "`unknown`, as nobody waits for it (`wait: none`)"),
         503: Answer("Receipt", "`unavailable`: certainly not sent, safe to retry"),
         504: Answer("Receipt", "`unknown`: no answer in time; it may have been delivered"),

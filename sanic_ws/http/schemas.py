@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 from sanic_ws.core.identity import CONN_PATTERN, MAX_ID_CHARS, USER_FIELDS
 from sanic_ws.core.messages import MAX_PUSH_ID_CHARS, MAX_TYPE_CHARS, RESERVED_TYPES
 from sanic_ws.core.outcomes import Outcome, Route
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, MAX_BATCH, MAX_TARGETS, MAX_TIMEOUT_S, MAX_TTL_S
+from sanic_ws.core.requests import (
+    ASKING,
+    DEFAULT_TIMEOUT_S,
+    MAX_BATCH,
+    MAX_TARGETS,
+    MAX_TIMEOUT_S,
+    MAX_TTL_S,
+    WAIT_FORS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -65,35 +73,57 @@ _OPTIONAL_ID: Schema = {
 
 
 def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Schema:
-    """Describe a push with some content; all else is the same for every push."""
+    """Describe a push with some content that asks nothing of clients; all else is the same for every push."""
+    wait: Schema = {
+        "enum": ["written", "none"],
+        "default": "written",
+        "description": "none: answer at once with 202, whatever becomes of it",
+    }
+    wait_for: Schema = {"const": "all"}
+    return _any_push(about, ("wait", *optional), to=ref("Target"), wait=wait, wait_for=wait_for, **content)
+
+
+def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema:
     return _object(
-        ("id", "wait", "timeout_ms", "except", "offline", "ttl_s", *optional),
+        ("id", "wait_for", "timeout_ms", "except", "offline", "ttl_s", *optional),
         about,
-        to=ref("Target"),
-        **content,
+        **own,
         id={
             "type": ["string", "null"],
             "minLength": 1,
             "maxLength": MAX_PUSH_ID_CHARS,
-            "description": "made if left out",
-        },
-        wait={
-            "enum": ["written", "none"],
-            "default": "written",
-            "description": "none: answer at once with 202, whatever becomes of it",
+            "description": "made if left out; copies of a push under the same id are delivered once",
         },
         timeout_ms={
             "type": ["integer", "null"],
             "minimum": 1,
             "maximum": int(MAX_TIMEOUT_S * 1000),
             "default": int(DEFAULT_TIMEOUT_S * 1000),
-            "description": "when it ends as unknown, or as unavailable if it was certainly not sent",
+            "description": "when it ends as unknown, or as unavailable if it was certainly not sent; "
+            "what was written and not confirmed is delivered then",
         },
         **{"except": _list(ref("ConnId"), description="connections that get nothing")},
         offline={"const": "fail"},
         ttl_s={"type": "integer", "minimum": 1, "maximum": MAX_TTL_S},
     )
 
+
+_BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
+"""Each content in one way: the bits that are left over are 0."""
+_TYPE: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": MAX_TYPE_CHARS,
+    "not": {"enum": sorted(RESERVED_TYPES)},
+    "description": "none of the gateway's own",
+}
+_DATA: Schema = {"default": None, "description": "what clients get"}
+_DEVICE_TARGETS: list[Schema] = [
+    _object(conn=ref("ConnId")),
+    _object(conns=_list(ref("ConnId"), minItems=1, maxItems=MAX_TARGETS)),
+    _object(user=ref("UserTarget")),
+    _object(users=_list(ref("UserTarget"), minItems=1, maxItems=MAX_TARGETS)),
+]
 
 _REQUESTS: dict[str, Schema] = {
     "ConnId": {
@@ -111,36 +141,33 @@ _REQUESTS: dict[str, Schema] = {
     ),
     "Target": {
         "description": "whom a push is for",
-        "oneOf": [
-            _object(conn=ref("ConnId")),
-            _object(conns=_list(ref("ConnId"), minItems=1, maxItems=MAX_TARGETS)),
-            _object(user=ref("UserTarget")),
-            _object(users=_list(ref("UserTarget"), minItems=1, maxItems=MAX_TARGETS)),
-            _object(all={"const": True}),
-        ],
+        "oneOf": [*_DEVICE_TARGETS, _object(all={"const": True})],
     },
-    "MessagePush": _push(
-        "a message of an application's type",
+    "DeviceTarget": {"description": "whose clients may be asked", "oneOf": _DEVICE_TARGETS},
+    "MessagePush": _push("a message of an application's type", ("data",), type=_TYPE, data=_DATA),
+    "AskingPush": _any_push(
+        "a message that clients are to confirm or to answer",
         ("data",),
-        type={
-            "type": "string",
-            "minLength": 1,
-            "maxLength": MAX_TYPE_CHARS,
-            "not": {"enum": sorted(RESERVED_TYPES)},
-            "description": "none of the gateway's own",
+        to=ref("DeviceTarget"),
+        type=_TYPE,
+        data=_DATA,
+        wait={"enum": list(ASKING), "description": "for what"},
+        wait_for={
+            "enum": list(WAIT_FORS),
+            "default": "all",
+            "description": "first: the first device that answers ends it, and the others get `cancelled`",
         },
-        data={"default": None, "description": "what clients get"},
     ),
     "TextPush": _push("text that is sent as it is", raw=TEXT),
     "BinaryPush": _push(
         "bytes that are sent as a binary frame",
         raw_base64={
             "type": "string",
-            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+            "pattern": _BASE64,
             "description": "RFC 4648, section 4",
         },
     ),
-    "Push": {"oneOf": [ref("MessagePush"), ref("TextPush"), ref("BinaryPush")]},
+    "Push": {"oneOf": [ref("MessagePush"), ref("AskingPush"), ref("TextPush"), ref("BinaryPush")]},
     "Batch": _object(pushes=_list(ref("Push"), maxItems=MAX_BATCH)),
     "BatchLines": _list(ref("Push"), maxItems=MAX_BATCH, description="one push a line"),
 }
@@ -148,13 +175,14 @@ _ANSWERS: dict[str, Schema] = {
     "Outcome": {"type": "string", "enum": [str(outcome) for outcome in Outcome]},
     "Route": {"type": "string", "enum": [str(route) for route in Route]},
     "Delivery": _object(
-        (),
+        ("reply",),
         "what became of a push at one connection",
         conn={**NO_TEXT, "description": "null where a silent node's connections are not known"},
         node={**NO_TEXT, "description": "the node that answered, or that was asked last"},
         route={"anyOf": [ref("Route"), {"type": "null"}], "description": "the way that it took, if any"},
         outcome=ref("Outcome"),
         latency_ms={"type": "number", "minimum": 0},
+        reply={"description": "what the client replied (`wait: reply`), any JSON"},
     ),
     "Receipt": _object(
         ("deliveries",),

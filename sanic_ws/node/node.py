@@ -10,17 +10,21 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from sanic_ws.backends import make_broker, make_registry
+from sanic_ws.core.acks import Acks
 from sanic_ws.core.ages import Ages
 from sanic_ws.core.batch import decode_batch, encode_reply
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import base36
 from sanic_ws.core.messages import timestamp
+from sanic_ws.core.orders import bare_target
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reception import carry_out, refuse
+from sanic_ws.core.reports import encode_reports
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import MalformedBatch, RegistryUnavailable
 from sanic_ws.node.lease import Lease
 from sanic_ws.node.membership import Membership
+from sanic_ws.node.reporting import Reporting
 from sanic_ws.registry import NodeInfo
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sanic_ws.core.batch import Batch
+    from sanic_ws.core.reports import Report
     from sanic_ws.settings import Settings
 
 CLOSE_TIMEOUT_S = 2.0
@@ -51,7 +56,9 @@ class Node:
         self.hub = Hub()
         self.registry = make_registry(settings.redis_url, settings.prefix)
         self.broker = make_broker(settings.amqp_url, settings.prefix)
-        self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub)
+        self._reporting = Reporting(self._report)
+        self.acks = Acks(self.hub, self._reporting.add)
+        self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub, self.acks)
         self.membership = Membership(self.id, self.hub, self.registry, self.broker)
         self._lease = Lease(
             self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
@@ -145,11 +152,18 @@ class Node:
         self.batches += 1
         if self._ages.age_s(sender, batch.sent_at, time.time()) * 1000 > batch.ttl_ms:
             return refuse(batch, self.id, Answer.EXPIRED)
-        return carry_out(self.hub, batch, self.id)
+        return carry_out(self.hub, batch, self.id, self.acks, sender)
+
+    def _report(self, address: str | None, reports: list[Report]) -> None:
+        """Tell a sender, or this node's own, what clients say."""
+        if address is None:
+            self.dispatcher.reported(reports)
+        else:
+            self.spawn(self.broker.answer(address, encode_reports(self.id, reports)))
 
     def _assert_found(self, batch: Batch, answers: bytes) -> None:
         """Whoever had to be sought is not in the registry as it should be."""
         for target, answer in zip(batch.targets, answers, strict=True):
-            socket = self.hub.get(target) if answer == Answer.DELIVERED else None
+            socket = self.hub.get(bare_target(target)) if answer == Answer.DELIVERED else None
             if socket is not None:
                 self.spawn(self.membership.assert_again(socket))

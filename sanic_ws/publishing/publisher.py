@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from sanic_ws.backends import make_broker, make_registry
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target, Wait, WaitFor
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
 from sanic_ws.publishing.sending import push_all
@@ -79,7 +79,8 @@ class Publisher:
         *,
         raw: str | bytes | None = None,
         id: str | None = None,  # noqa: A002
-        wait: str = "written",
+        wait: Wait = "written",
+        wait_for: WaitFor = "all",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         exclude: Collection[str] = (),
     ) -> Receipt:
@@ -90,7 +91,8 @@ class Publisher:
         Raises:
             InvalidField: an argument breaks the contract; nothing was sent.
         """
-        (receipt,) = await self.push_many([PushRequest(to, type, data, raw, id, wait, timeout_s, exclude)])
+        request = PushRequest(to, type, data, raw, id, wait, timeout_s, exclude, wait_for)
+        (receipt,) = await self.push_many([request])
         return receipt
 
     async def push_many(self, requests: Sequence[PushRequest]) -> list[Receipt]:

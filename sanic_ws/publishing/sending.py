@@ -6,7 +6,9 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from sanic_ws.core.frames import payload_bytes
 from sanic_ws.core.identity import Conn
+from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Outcome, Receipt
 from sanic_ws.core.push import NOBODY, Push
 from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, new_push_id
@@ -48,12 +50,12 @@ async def push_all(
     Args:
         dispatcher: sends them.
         requests: what is asked for.
-        most_bytes: of one frame.
+        most_bytes: of one message.
         where: what goes before a field's name in an error; ``{}`` in it is the request's number.
 
     Raises:
         InvalidField: a request breaks the contract; nothing was sent.
-        TooLarge: a frame is longer than ``most_bytes``; nothing was sent.
+        TooLarge: a message is longer than ``most_bytes``; nothing was sent.
     """
     waited = [request for request in requests if request.wait != "none"]
     call = _Call(len(waited))
@@ -62,7 +64,7 @@ async def push_all(
     for number, request in enumerate(requests):
         try:
             push = _push(request, now, call.done if request.wait != "none" else _ignore)
-            if most_bytes is not None and len(push.frame) > most_bytes:
+            if most_bytes is not None and payload_bytes(push.frame) > most_bytes:
                 raise TooLarge(request.content_field, f"a message must be at most {most_bytes} bytes")
         except InvalidField as exc:
             raise type(exc)(where.format(number) + exc.field, exc.reason) from None
@@ -106,6 +108,21 @@ def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Pus
         started=now,
         deadline=now + request.timeout_s,
         done=done,
+        order=_order(request),
+    )
+
+
+def _order(request: PushRequest) -> Order | None:
+    """Return what is asked of nodes beside writing the frame; most pushes need nothing of that kind."""
+    if not (request.has_own_id or request.asks):
+        return None
+    assert request.id is not None
+    return Order(
+        request.id,
+        once=request.has_own_id,
+        wait=request.wait,
+        first=request.wait_for == "first",
+        timeout_ms=max(1, int(request.timeout_s * 1000)),
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target, Wait, WaitFor
 from sanic_ws.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -60,12 +60,14 @@ class SyncPublisher:
         *,
         raw: str | bytes | None = None,
         id: str | None = None,  # noqa: A002
-        wait: str = "written",
+        wait: Wait = "written",
+        wait_for: WaitFor = "all",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         exclude: Collection[str] = (),
     ) -> Receipt:
         """Push one message; see `Publisher.push`."""
-        (receipt,) = self.push_many([PushRequest(to, type, data, raw, id, wait, timeout_s, exclude)])
+        request = PushRequest(to, type, data, raw, id, wait, timeout_s, exclude, wait_for)
+        (receipt,) = self.push_many([request])
         return receipt
 
     def push_many(self, requests: Sequence[PushRequest]) -> list[Receipt]:

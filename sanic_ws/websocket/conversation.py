@@ -6,10 +6,18 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from sanic_ws.core import json
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.identity import user_from_json
-from sanic_ws.core.messages import BadMessage, error_frame, message_frame, read_client_message
+from sanic_ws.core.messages import (
+    BadMessage,
+    error_frame,
+    message_frame,
+    read_answered_id,
+    read_client_message,
+)
 from sanic_ws.core.meter import Excess
+from sanic_ws.core.reports import Said
 from sanic_ws.errors import InvalidField, InvalidJSON
 
 if TYPE_CHECKING:
@@ -57,6 +65,8 @@ class Conversation:
             "ping": self._pong,
             "user_info": self._user_info,
             "auth": self._auth,
+            "ack": self._ack,
+            "reply": self._reply,
         }
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -107,6 +117,7 @@ class Conversation:
     def leaving(self, connection: Connection) -> None:
         """Take a connection out of hub and registry."""
         self._node.membership.leave(connection)
+        self._node.acks.left(connection)
         self._quotas.release(connection)
         self._keep_alive.closing(connection)
 
@@ -135,6 +146,14 @@ class Conversation:
 
     def _auth(self, connection: Connection, message: ClientMessage) -> None:
         self._start(self._guarded(connection, self._admission.authenticate(connection, message)))
+
+    def _ack(self, connection: Connection, message: ClientMessage) -> None:
+        self._node.acks.answered(connection, read_answered_id(message), Said.ACK)
+
+    def _reply(self, connection: Connection, message: ClientMessage) -> None:
+        push_id = read_answered_id(message)
+        reply = json.dumps(message.data.get("data")).decode()
+        self._node.acks.answered(connection, push_id, Said.REPLY, reply)
 
     def _user_info(self, connection: Connection, message: ClientMessage) -> None:
         if self._admission.has_proven(connection):

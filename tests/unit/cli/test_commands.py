@@ -100,7 +100,10 @@ def test_version_is_told(run):
     assert run("--version").output.strip() == __version__
 
 
-@pytest.mark.parametrize("arguments", [["fly"], ["push", "--fly"], ["serve", "--port", "http"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["fly"], ["push", "--fly"], ["push", "--all", "--wait", "none"], ["serve", "--port", "http"]],
+)
 def test_what_is_no_argument_is_exit_code_2(run_main, arguments):
     code, out, err = run_main(*arguments)
     assert (code, out) == (2, "")
@@ -153,6 +156,37 @@ def test_push_hands_on_id_key_timeout_and_exceptions(run, calls):
     assert (key, body["id"], body["timeout_ms"], body["except"]) == ("k", "7", 1500, ["b"])
 
 
+def test_push_without_an_id_has_none_of_its_own(run, calls):
+    run("push", "--conn", "a")
+    ((_, _, _, body),) = calls
+    assert (body["id"], body["wait"], body["wait_for"]) == (None, "written", "all")
+    assert (body["type"], body["data"]) == ("message", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content"),
+    [
+        (["--raw", "ä"], {"raw": "ä"}),
+        (["--raw", ""], {"raw": ""}),
+        (["--raw-base64", "/w=="], {"raw_base64": "/w=="}),
+        (["--raw-base64", ""], {"raw_base64": ""}),
+    ],
+)
+def test_push_takes_raw_content(run, calls, arguments, content):
+    assert run("push", "--conn", "a", *arguments).exit_code == 0
+    ((_, _, _, body),) = calls
+    assert {name: body.get(name) for name in content} == content
+    assert not {"type", "data"} & set(body)
+
+
+@pytest.mark.parametrize(("outcome", "code"), [("acked", 0), ("delivered", 1), ("partial", 1)])
+def test_push_that_is_to_be_confirmed_is_exit_code_0_only_if_it_is(run, calls, outcome, code):
+    calls.answer = {**calls.answer, "outcome": outcome}
+    assert run("push", "--user", "1", "--wait", "ack", "--wait-for", "first").exit_code == code
+    ((_, _, _, body),) = calls
+    assert (body["wait"], body["wait_for"]) == ("ack", "first")
+
+
 def test_key_may_come_from_the_environment(run, calls, monkeypatch):
     monkeypatch.setenv("SANIC_WS_API_KEY", "from env")
     run("push", "--conn", "a")
@@ -177,6 +211,15 @@ def test_push_that_is_not_delivered_is_exit_code_1(run, calls, outcome):
         ["--conn", "a", "--data", "{"],
         ["--conn", "a", "--type", "connected"],
         ["--conn", "a", "--timeout", "0"],
+        ["--conn", "a", "--type", ""],
+        ["--conn", "a", "--data", ""],
+        ["--conn", "a", "--raw", "x", "--type", "t"],
+        ["--conn", "a", "--raw", "x", "--data", "1"],
+        ["--conn", "a", "--raw", "x", "--raw-base64", "eA=="],
+        ["--conn", "a", "--raw-base64", "eA"],
+        ["--conn", "a", "--raw", "x", "--wait", "ack"],
+        ["--all", "--wait", "ack"],
+        ["--conn", "a", "--wait-for", "first"],
         ["--conn", "a", "--timeout", "nan"],
         ["--conn", "a", "--url", "ftp://node"],
     ],

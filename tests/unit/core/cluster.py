@@ -8,22 +8,27 @@ one queue; everything else may happen in any order.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from sanic_ws.core.acks import Acks
 from sanic_ws.core.batch import Batch, Reply, close_target
+from sanic_ws.core.calls import Cancel
 from sanic_ws.core.flights import Flight, Forget, Found, Listing, Owner, UserConnection
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt
 from sanic_ws.core.push import Push
 from sanic_ws.core.reception import carry_out, refuse
+from sanic_ws.core.reports import Report, Said
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from sanic_ws.core.orders import Order
 
 HERE = "n0"
 NODES = (HERE, "n1", "n2")
@@ -31,6 +36,7 @@ USERS = {"c0": User(1, from_type="web"), "c1": User(1, from_type="app"), "c2": U
 CONNS = tuple(USERS)
 TIMEOUT_S = 3.0
 MOST_ROUNDS = 5000
+TEXT_FRAME = b"\x81"
 
 
 class FakeSocket:
@@ -44,6 +50,8 @@ class FakeSocket:
         self.generation = int(session)
         self.full = False
         self.received: list[int] = []
+        self.cancelled: list[bytes] = []
+        self.said: dict[int, Said] = {}
         self._on_close = on_close
 
     @property
@@ -51,10 +59,12 @@ class FakeSocket:
         return not self.full
 
     def write(self, frame: bytes) -> bool:
-        """Take frames; several may come at once."""
+        """Take frames; several may come at once, and what takes a question back is a text frame."""
         if self.full:
             return False
-        self.received += map(int, frame.split())
+        pushes, *cancelled = frame.split(TEXT_FRAME)
+        self.received += map(int, pushes.split())
+        self.cancelled += cancelled
         return True
 
     def close(self, code: int, reason: str = "") -> None:
@@ -70,7 +80,8 @@ class FakeNode:
     """
 
     id: str
-    hub: Hub = field(default_factory=Hub)
+    acks: Acks
+    hub: Hub
     queue: deque[Batch] = field(default_factory=deque)
     alive: bool = True
     hears: bool = True
@@ -99,9 +110,10 @@ class Cluster:
 
     def __init__(self, *, local: bool = False) -> None:
         self.now = 100.0
-        self.nodes = {name: FakeNode(name) for name in NODES}
+        self.nodes = {name: self._node(name) for name in NODES}
         self.local = local
-        self.router = Router(HERE, self.nodes[HERE].hub) if local else Router()
+        here = self.nodes[HERE]
+        self.router = Router(HERE, here.hub, acks=here.acks) if local else Router()
         self.owners: dict[str, Owner] = {}
         self.users: dict[str, dict[str, tuple[Owner, str | None]]] = {}
         self.listed = set(NODES)
@@ -121,10 +133,23 @@ class Cluster:
         """What has really happened, so that a test can tell that its schedules are about something."""
         self._sessions = count(1)
 
+    def _node(self, name: str) -> FakeNode:
+        hub = Hub()
+        return FakeNode(name, Acks(hub, lambda _, report: self._report(name, report), lambda: self.now), hub)
+
     # Publishing
 
-    def push(self, *targets: Any, timeout_s: float = TIMEOUT_S, exclude: Sequence[str] = ()) -> Sent:
+    def push(
+        self,
+        *targets: Any,
+        timeout_s: float = TIMEOUT_S,
+        exclude: Sequence[str] = (),
+        order: Order | None = None,
+    ) -> Sent:
+        """Push; with an order in which a push's id is left out, its number is put there."""
         number = len(self.sent)
+        if order is not None:
+            order = replace(order, push_id=order.push_id or f"p{number}", timeout_ms=int(timeout_s * 1000))
         push = Push(
             f"p{number}",
             targets,
@@ -133,6 +158,7 @@ class Cluster:
             started=self.now,
             deadline=self.now + timeout_s,
             done=lambda _: self._done(sent),
+            order=order,
         )
         sent = Sent(number, push)
         sent.holders = {
@@ -150,6 +176,11 @@ class Cluster:
         receipt = sent.push.receipt()
         sent.receipts.append(Receipt(receipt.id, list(receipt.deliveries), receipt.totals))
         sent.held_at_receipt = set(sent.holders)
+        order = sent.push.order
+        if order is not None and any(d.outcome is Outcome.ACKED for d in receipt.deliveries):
+            self.seen["acked"] += 1
+            self.seen["replied"] += any(d.replied for d in receipt.deliveries)
+            self.seen["first of several"] += order.first and len(receipt.deliveries) > 1
 
     def _no_longer(self, node: str, conn: str) -> None:
         for sent in self.sent:
@@ -179,6 +210,8 @@ class Cluster:
                     self._probe(action)
                 case Forget():
                     self.later.append(lambda forget=action: self._forget(forget))
+                case Cancel():
+                    self.later.append(lambda cancel=action: self._tell_cancelled(cancel))
 
     def _read_registry(self, look_up: Any) -> None:
         answer: tuple[Found | None, Listing | None] = (None, None)
@@ -360,6 +393,7 @@ class Cluster:
         before = node.hub.add(socket)
         if before is not None:
             del self.where[before]
+            node.acks.left(before)
             self._not_open_for_everyone(node.id, conn)
         if registered:
             self._open(socket)
@@ -377,8 +411,28 @@ class Cluster:
         if node is None:
             return
         node.hub.remove(socket)
+        node.acks.left(socket)
         self._no_longer(node.id, socket.conn)
         self.later.append(lambda: self._release(socket.conn, Owner(node.id, socket.session)))
+
+    def say(self, socket: FakeSocket, number: int, said: Said) -> None:
+        """Have a client confirm or answer a push, its own or another one."""
+        node = self.where.get(socket)
+        if node is None or node.paused:
+            return
+        if number in socket.received:
+            socket.said[number] = max(said, socket.said.get(number, Said.NOTHING))
+        node.acks.answered(socket, f"p{number}", said, "1" if said is Said.REPLY else "")
+
+    def _report(self, node: str, report: Report) -> None:
+        if self.nodes[node].hears and not self.broker_away:
+            self.later.append(lambda: self.router.reported([report], self.now))
+
+    def _tell_cancelled(self, cancel: Cancel) -> None:
+        node = self.nodes[cancel.node]
+        if node.hears and not self.broker_away:
+            frames = [cancel.frame] * len(cancel.targets)
+            node.queue.append(Batch(0, self.now, 5000, cancel.targets, frames))
 
     # Nodes
 
@@ -391,7 +445,7 @@ class Cluster:
         if self.now > batch.sent_at + batch.ttl_ms / 1000:
             reply = refuse(batch, node.id, Answer.EXPIRED)
         else:
-            reply = carry_out(node.hub, batch, node.id)
+            reply = carry_out(node.hub, batch, node.id, node.acks)
             self.seen["refused while leaving"] += node.leaving and Answer.NOT_MINE in reply.answers
         if batch.id:
             self.replies.append(reply)
@@ -536,6 +590,7 @@ def check(cluster: Cluster) -> None:
     for sent in cluster.sent:
         assert len(sent.receipts) == 1, f"{sent.push.id} got {len(sent.receipts)} receipts"
         check_truth(sent, got[sent.number])
+        check_acks(cluster, sent)
     for socket in cluster.sockets:
         assert len(set(socket.received)) == len(socket.received), f"{socket.conn} got a push twice"
         check_order(cluster, socket)
@@ -558,8 +613,8 @@ def check_truth(sent: Sent, got: Counter[str]) -> None:
     for delivery in receipt.deliveries:
         if delivery.conn is None:
             continue
-        if delivery.outcome is Outcome.DELIVERED:
-            assert got[delivery.conn], f"{receipt}: delivered, and nobody has it"
+        if delivery.outcome in (Outcome.DELIVERED, Outcome.ACKED):
+            assert got[delivery.conn], f"{receipt}: {delivery.outcome}, and nobody has it"
         elif delivery.outcome is not Outcome.UNKNOWN:
             assert not got[delivery.conn], f"{receipt}: {delivery.outcome}, and somebody has it"
         if delivery.outcome is Outcome.OFFLINE:
@@ -575,6 +630,16 @@ def check_truth(sent: Sent, got: Counter[str]) -> None:
         assert not sent.held_at_receipt, f"{receipt}: offline, and {sent.held_at_receipt} all the time"
     if receipt.totals is not None:
         assert receipt.counts.get(Outcome.DELIVERED, 0) <= got.total()
+
+
+def check_acks(cluster: Cluster, sent: Sent) -> None:
+    """Check that who is said to have confirmed a push, or answered it, did."""
+    for delivery in sent.receipts[0].deliveries:
+        said = {s.said.get(sent.number, Said.NOTHING) for s in cluster.sockets if s.conn == delivery.conn}
+        if delivery.outcome is Outcome.ACKED:
+            assert max(said) >= Said.ACK, f"{sent.receipts[0]}: acked, and it did not"
+        if delivery.replied:
+            assert Said.REPLY in said, f"{sent.receipts[0]}: replied, and it did not"
 
 
 def check_order(cluster: Cluster, socket: FakeSocket) -> None:

@@ -8,6 +8,7 @@ from sanic_ws.core.frames import (
     binary_frame,
     close_frame,
     compressed_frame,
+    payload_bytes,
     payload_start,
     ping_frame,
     pong_frame,
@@ -28,6 +29,12 @@ def read(data: bytes):
 def test_text_of_any_length_is_one_whole_frame(size):
     frame = read(text_frame(b"x" * size))
     assert (frame.opcode, frame.fin, frame.data) == (Opcode.TEXT, True, b"x" * size)
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536])
+@pytest.mark.parametrize("frame", [text_frame, binary_frame])
+def test_length_of_the_payload_is_known(frame, size):
+    assert payload_bytes(frame(b"x" * size)) == size
 
 
 @pytest.mark.parametrize(("size", "head"), [(0, 2), (125, 2), (126, 4), (65535, 4), (65536, 10)])

@@ -12,6 +12,7 @@ from sanic_ws.core.messages import (
     check_push_type,
     error_frame,
     message_frame,
+    read_answered_id,
     read_client_message,
     timestamp,
 )
@@ -24,6 +25,17 @@ def read_frame(frame: bytes) -> dict:
 
 def test_message_needs_a_type_only():
     assert read_client_message('{"type": "ping"}') == ClientMessage("ping", None, None)
+
+
+def test_answer_names_a_push():
+    assert read_answered_id(ClientMessage("ack", {"id": "p", "more": 1})) == "p"
+
+
+@pytest.mark.parametrize("data", [None, "p", [], {}, {"id": 1}, {"id": None}])
+def test_answer_that_names_no_push_is_refused(data):
+    with pytest.raises(BadMessage) as caught:
+        read_answered_id(ClientMessage("ack", data, "7"))
+    assert (caught.value.code, caught.value.message_id) == ("invalid_message", "7")
 
 
 def test_message_may_have_data_and_id():

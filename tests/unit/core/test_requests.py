@@ -63,7 +63,14 @@ def test_raw_text_that_is_no_unicode_is_refused():
         ({"type": "t", "id": ""}, "id"),
         ({"type": "t", "id": "i" * 65}, "id"),
         ({"type": "t", "id": 5}, "id"),
-        ({"type": "t", "wait": "ack"}, "wait"),
+        ({"type": "t", "id": "\ud800"}, "id"),
+        ({"type": "t", "wait": "later"}, "wait"),
+        ({"type": "t", "wait": None}, "wait"),
+        ({"type": "t", "wait_for": "first"}, "wait_for"),
+        ({"type": "t", "wait": "none", "wait_for": "first"}, "wait_for"),
+        ({"type": "t", "wait": "ack", "wait_for": "some"}, "wait_for"),
+        ({"raw": "x", "wait": "ack"}, "wait"),
+        ({"raw": b"x", "wait": "reply"}, "wait"),
         ({"type": "t", "timeout_s": 0}, "timeout_s"),
         ({"type": "t", "timeout_s": -1}, "timeout_s"),
         ({"type": "t", "timeout_s": 61}, "timeout_s"),
@@ -76,6 +83,24 @@ def test_raw_text_that_is_no_unicode_is_refused():
 )
 def test_argument_that_breaks_the_contract_is_named(arguments, field):
     assert field_of(PushRequest, Conn("a"), **arguments) == field
+
+
+@pytest.mark.parametrize("to", [Everyone(), Group("g")])
+@pytest.mark.parametrize("wait", ["ack", "reply"])
+def test_many_cannot_be_asked(to, wait):
+    assert field_of(PushRequest, to, "t", wait=wait) == "wait"
+
+
+@pytest.mark.parametrize("to", [Conn("a"), [Conn("a"), Conn("b")], User(1), [User(1), User(2)]])
+def test_connections_and_users_can_be_asked(to):
+    request = PushRequest(to, "t", wait="reply", wait_for="first")
+    assert request.asks
+
+
+def test_request_knows_whether_its_id_was_given():
+    assert not PushRequest(Conn("a"), "t").has_own_id
+    assert PushRequest(Conn("a"), "t", id="mine").has_own_id
+    assert not read_push_request({**PUSH, "id": None}).has_own_id
 
 
 @pytest.mark.parametrize("to", [Conn("a"), User(1), Everyone()])
@@ -122,14 +147,15 @@ def test_whole_request_is_read():
         "type": "t",
         "data": [1],
         "id": "7",
-        "wait": "none",
+        "wait": "ack",
+        "wait_for": "first",
         "timeout_ms": 1500,
         "except": ["b"],
         "offline": "fail",
     }
     request = read_push_request(value)
-    assert (request.type, request.data, request.id, request.wait) == ("t", [1], "7", "none")
-    assert (request.timeout_s, list(request.exclude)) == (1.5, ["b"])
+    assert (request.type, request.data, request.id, request.wait) == ("t", [1], "7", "ack")
+    assert (request.timeout_s, list(request.exclude), request.wait_for) == (1.5, ["b"], "first")
 
 
 def test_contracts_own_example_is_read_but_for_what_comes_later():
@@ -184,8 +210,19 @@ def test_raw_and_base64_are_read():
         ({"to": {"conn": "a"}, "raw_base64": "?"}, "raw_base64"),
         ({"to": {"conn": "a"}, "raw_base64": 5}, "raw_base64"),
         ({"to": {"conn": "a"}, "raw_base64": "ä"}, "raw_base64"),
+        ({"to": {"conn": "a"}, "raw_base64": "/x=="}, "raw_base64"),
+        ({"to": {"conn": "a"}, "raw_base64": "eA"}, "raw_base64"),
+        ({"to": {"conn": "a"}, "raw_base64": "eA==\n"}, "raw_base64"),
+        ({"to": {"conn": "a"}, "raw_base64": "_-=="}, "raw_base64"),
+        ({"to": {"conn": "a"}, "raw_base64": None}, "raw_base64"),
         ({**PUSH, "id": ""}, "id"),
-        ({**PUSH, "wait": "ack"}, "wait"),
+        ({**PUSH, "wait": "later"}, "wait"),
+        ({**PUSH, "wait_for": "first"}, "wait_for"),
+        ({**PUSH, "wait": "ack", "wait_for": []}, "wait_for"),
+        ({**PUSH, "wait": "ack", "wait_for": None}, "wait_for"),
+        ({"to": {"all": True}, "type": "t", "wait": "ack"}, "wait"),
+        ({"to": {"conn": "a"}, "raw": "x", "wait": "ack"}, "wait"),
+        ({"to": {"conn": "a"}, "raw_base64": "eA==", "wait": "reply"}, "wait"),
         ({**PUSH, "wait": []}, "wait"),
         ({**PUSH, "timeout_ms": "5"}, "timeout_ms"),
         ({**PUSH, "timeout_ms": True}, "timeout_ms"),

@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.reports import Said
 from tests.unit.core.cluster import CONNS, NODES, Cluster, check, check_total_order
 
 EXAMPLES = int(os.environ.get("ROUTING_EXAMPLES", "350"))
@@ -23,6 +25,14 @@ SEVERAL = (
     (Conn("c0"), User(1)),
     (User(1), User(2)),
     (User(1), User(1, from_type="web")),
+)
+
+
+ORDERS = (
+    Order("", wait="ack"),
+    Order("", wait="reply"),
+    Order("", wait="ack", first=True),
+    Order("", wait="reply", first=True),
 )
 
 
@@ -52,6 +62,27 @@ def push_everyone(cluster: Cluster, arg: int) -> None:
 
 def push_hastily(cluster: Cluster, arg: int) -> None:
     cluster.push(Conn(CONNS[arg % 3]), timeout_s=0.2)
+
+
+def ask_conn(cluster: Cluster, arg: int) -> None:
+    cluster.push(Conn(CONNS[arg % 3]), order=ORDERS[arg % 4])
+
+
+def ask_user(cluster: Cluster, arg: int) -> None:
+    cluster.push(SINGLE_USERS[arg % 4], order=ORDERS[arg // 3])
+
+
+def ask_several(cluster: Cluster, arg: int) -> None:
+    cluster.push(*SEVERAL[arg % 4], order=ORDERS[arg // 3])
+
+
+def say(cluster: Cluster, arg: int) -> None:
+    """A client answers one of the pushes that it got, or that was for another one."""
+    if cluster.sockets and cluster.sent:
+        socket = cluster.sockets[-1 - arg % min(3, len(cluster.sockets))]
+        number = socket.received[-1] if socket.received else len(cluster.sent) - 1
+        cluster.say(socket, number, Said.ACK if arg % 2 else Said.REPLY)
+        cluster.seen["a client answered"] += number in socket.said
 
 
 def happen(cluster: Cluster, arg: int) -> None:
@@ -188,6 +219,7 @@ TROUBLES = {
     "answers lost": [lose_reply, wait_briefly, wait_long, push_hastily],
     "full sockets": [fill, connect],
     "registry emptied": [empty_registry, heartbeat, heartbeat, heartbeat, move, connect],
+    "answers of clients": [*[ask_conn, ask_user, ask_several] * 2, *[say] * 6, *MOVES, wait_long, lose_owner],
     "several targets": [push_several, push_several, push_except, push_everyone, toggle_registry],
 }
 TROUBLES["everything"] = [step for steps in TROUBLES.values() for step in steps]
@@ -198,10 +230,21 @@ HAPPENS = {
     "nodes leaving": ["left in order", "read while leaving", "refused while leaving", *MOVED],
     "nodes paused": ["resumed as a zombie", "lease ended while paused", "asserted again", *MOVED],
     "everything": ["killed", "left in order", "refused while leaving", *MOVED],
+    "answers of clients": ["a client answered", "acked", "replied", "first of several"],
     "registry emptied": ["registry emptied", "asserted again", "older session refused", *MOVED],
 }
 
-PUSHES = {push_conn, push_user, push_several, push_except, push_everyone, push_hastily}
+PUSHES = {
+    ask_conn,
+    ask_user,
+    ask_several,
+    push_conn,
+    push_user,
+    push_several,
+    push_except,
+    push_everyone,
+    push_hastily,
+}
 
 
 def run(

@@ -12,6 +12,7 @@ from sanic_ws.app import Gateway
 from sanic_ws.core import requests
 from sanic_ws.core.messages import MAX_PUSH_ID_CHARS, RESERVED_TYPES
 from sanic_ws.core.outcomes import Outcome, Route
+from sanic_ws.errors import InvalidField
 from sanic_ws.http.openapi import document
 from sanic_ws.http.page import CONTENT_SECURITY_POLICY, render
 from sanic_ws.http.schemas import SCHEMAS
@@ -65,10 +66,26 @@ def test_bounds_are_those_of_the_code():
     assert message["id"]["maxLength"] == MAX_PUSH_ID_CHARS
     assert set(message["type"]["not"]["enum"]) == RESERVED_TYPES
     assert message["timeout_ms"]["maximum"] == requests.MAX_TIMEOUT_S * 1000
-    fields = {name for kind in ("Message", "Text", "Binary") for name in SCHEMAS[f"{kind}Push"]["properties"]}
+    kinds = ("Message", "Asking", "Text", "Binary")
+    fields = {name for kind in kinds for name in SCHEMAS[f"{kind}Push"]["properties"]}
     assert fields == requests._FIELDS
+    asking = SCHEMAS["AskingPush"]["properties"]
+    assert (asking["wait"]["enum"], asking["wait_for"]["enum"]) == (["ack", "reply"], ["first", "all"])
+    assert {*message["wait"]["enum"], *asking["wait"]["enum"]} == set(requests.WAITS)
     targets = {name for one in SCHEMAS["Target"]["oneOf"] for name in one["properties"]}
     assert targets == set(requests._TARGETS)
+
+
+@pytest.mark.parametrize("text", ["", "/w==", "/x==", "/wA=", "/wB=", "AAAA", "A", "AA", "AA=", "AA-_", "=="])
+def test_base64_is_what_the_code_takes(text):
+    try:
+        requests.read_base64(text, "raw_base64")
+    except InvalidField:
+        taken = False
+    else:
+        taken = True
+    pattern = SCHEMAS["BinaryPush"]["properties"]["raw_base64"]["pattern"]
+    assert bool(re.search(pattern, text)) is taken
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

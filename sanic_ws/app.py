@@ -7,12 +7,13 @@ import gc
 import signal
 import socket
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import uvloop
 from sanic import Sanic
 from sanic.config import Config
 
+from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
 from sanic_ws.http import cluster, docs, errors, health, push, sockets
 from sanic_ws.http.deadlines import Deadlines
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Gateway", "Identity", "Message"]
 
-BODY_BYTES = 16 << 20
 HEADER_BYTES = 16 << 10
 BACKLOG = 4096
 CLOSE_S, CLOSE_STEP_S = 2.0, 0.02
+
+T = TypeVar("T")
 
 
 class Gateway:
@@ -44,9 +46,12 @@ class Gateway:
 
         gateway = Gateway(read_settings("serve"))
 
-        @gateway.on("chat.send")
-        async def chat(message: Message) -> None:
-            message.send("chat.sent", {"length": len(message.data)})
+        class ChatSend(pydantic.BaseModel):
+            text: str
+
+        @gateway.on("chat.send", ChatSend)
+        async def chat(message: Message[ChatSend]) -> None:
+            message.send("chat.sent", {"length": len(message.data.text)})
 
         app = Sanic("chat")
         gateway.attach(app)
@@ -72,17 +77,28 @@ class Gateway:
         self._authenticate = authenticate
         self._handlers = Handlers()
 
-    def on(self, kind: str) -> Callable[[Handler], Handler]:
+    @overload
+    def on(self, kind: str) -> Callable[[Handler[Any]], Handler[Any]]: ...
+
+    @overload
+    def on(self, kind: str, model: type[T]) -> Callable[[Handler[T]], Handler[T]]: ...
+
+    def on(self, kind: str, model: Any = None) -> Callable[[Handler[Any]], Handler[Any]]:
         """Register a function, or a coroutine function, for client messages of a type.
 
         A function is called in turn, for messages that take no time; a coroutine function runs beside.
+
+        Args:
+            kind: the type.
+            model: what the data are: a pydantic model, a dataclass, or any type that pydantic can check. Data
+                that do not fit get their client an `error` `invalid_data`, and the handler is not called.
 
         Raises:
             InvalidField: the type is the gateway's own, or has a handler.
         """
 
-        def register(handler: Handler) -> Handler:
-            self._handlers.add(kind, handler, OWN_TYPES)
+        def register(handler: Handler[Any]) -> Handler[Any]:
+            self._handlers.add(kind, handler, OWN_TYPES, model)
             return handler
 
         return register
@@ -115,6 +131,7 @@ class Gateway:
         await node.start()
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
+        await app.ctx.node.drain()
         await app.ctx.clients.drain(self.settings.drain_s)
 
     async def _stop(self, app: Sanic[Any, Any]) -> None:
@@ -172,7 +189,7 @@ def _bare_app(settings: Settings) -> Sanic[Any, Any]:
         {
             "ACCESS_LOG": False,
             "OAS": False,
-            "REQUEST_MAX_SIZE": BODY_BYTES,
+            "REQUEST_MAX_SIZE": MAX_BODY_BYTES,
             "REQUEST_MAX_HEADER_SIZE": HEADER_BYTES,
             "REQUEST_TIMEOUT": settings.header_timeout_s,
             "RESPONSE_TIMEOUT": 90,

@@ -1,7 +1,7 @@
-"""The broker: batches and replies between publishers and nodes."""
+"""The broker: what publishers, nodes and back ends say to each other."""
 
 from __future__ import annotations
 
-from sanic_ws.broker.port import Broker, OnBatch, OnReply
+from sanic_ws.broker.port import BackEnds, Broker, Call, OnBatch, OnCall, OnReply
 
-__all__ = ["Broker", "OnBatch", "OnReply"]
+__all__ = ["BackEnds", "Broker", "Call", "OnBatch", "OnCall", "OnReply"]

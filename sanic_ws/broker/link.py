@@ -7,6 +7,9 @@ Objects; all names begin with the prefix, so that a broker's user can be limited
     <prefix>.fanout             fanout exchange; every node's queue is bound to it
     <prefix>.node.<id>.<new>    a node's queue: exclusive, bounded, refuses when full
     <prefix>.reply.<new>        a sender's replies: exclusive
+    <prefix>.rpc                what back ends ask for: durable, bounded, refuses when full; all nodes take
+                                from it, and it is bound to direct by its own name
+    <prefix>.inbound            topic exchange; back ends bind queues of their own by types of messages
     <prefix>.dead               what nobody can read: durable, bounded, the oldest goes first
 
 Exclusive queues die with their connection, so that a batch for a dead node comes back at once
@@ -84,6 +87,16 @@ class Names:
     def fanout(self) -> str:
         """The exchange of all nodes."""
         return f"{self.prefix}.fanout"
+
+    @property
+    def rpc(self) -> str:
+        """The queue of what back ends ask for."""
+        return f"{self.prefix}.rpc"
+
+    @property
+    def inbound(self) -> str:
+        """The exchange of what clients send to back ends."""
+        return f"{self.prefix}.inbound"
 
     @property
     def dead(self) -> str:
@@ -191,20 +204,15 @@ class Link:
     async def _channel(
         self, connection: AbstractConnection, on_lost: Callable[[], None], *, confirms: bool = False
     ) -> Channel:
-        async def on_cancelled(_: object) -> None:
-            on_lost()
-
-        channel = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
-        self.channels.append(channel)
-        channel.close_callbacks.add(lambda *_: on_lost())
-        underlay = cast("Channel", await channel.get_underlay_channel())
-        underlay.on_consumer_cancel_callbacks.add(on_cancelled)
-        return underlay
+        opened, channel = await open_channel(connection, on_lost, confirms=confirms)
+        self.channels.append(opened)
+        return channel
 
     async def _declare(self) -> None:
         names, channel = self.names, self.consuming
         await channel.exchange_declare(names.direct, exchange_type="direct", durable=True)
         await channel.exchange_declare(names.fanout, exchange_type="fanout", durable=True)
+        await channel.exchange_declare(names.inbound, exchange_type="topic", durable=True)
         await self._declare_dead()
 
     async def _declare_dead(self) -> None:
@@ -238,6 +246,21 @@ class Link:
         await self.consuming.basic_consume(name, take, no_ack=True)
         await self.consuming.queue_bind(name, names.direct, routing_key=names.node)
         await self.consuming.queue_bind(name, names.fanout)
+
+
+async def open_channel(
+    connection: AbstractConnection, on_lost: Callable[[], None], *, confirms: bool = False
+) -> tuple[AbstractChannel, Channel]:
+    """Open a channel; the first of the two has to be held, the second is what is worked with."""
+
+    async def on_cancelled(_: object) -> None:
+        on_lost()
+
+    opened = await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+    opened.close_callbacks.add(lambda *_: on_lost())
+    channel = cast("Channel", await opened.get_underlay_channel())
+    channel.on_consumer_cancel_callbacks.add(on_cancelled)
+    return opened, channel
 
 
 async def _connect(connection: AbstractConnection) -> None:

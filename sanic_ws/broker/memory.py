@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sanic_ws.errors import BrokerUnavailable, Unroutable
+from sanic_ws.errors import BrokerUnavailable, QueueFull, Unroutable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sanic_ws.broker.port import OnBatch, OnReply
+    from sanic_ws.broker.port import Call, OnBatch, OnCall, OnReply
 
 
 DEAD_MESSAGES = 1000
+OPEN_CALLS = 10_000
 
 
 @dataclass(slots=True)
@@ -26,6 +28,9 @@ class _Bus:
     nodes: dict[str, OnBatch] = field(default_factory=dict)
     replies: dict[str, OnReply] = field(default_factory=dict)
     dead: deque[bytes] = field(default_factory=lambda: deque(maxlen=DEAD_MESSAGES))
+    takers: deque[OnCall] = field(default_factory=deque)
+    open_calls: int = 0
+    bound: list[tuple[re.Pattern[str], Callable[[str, bytes], None]]] = field(default_factory=list)
 
 
 _buses: dict[tuple[str, str], _Bus] = {}
@@ -44,6 +49,12 @@ class MemoryBroker:
         self._address = f"memory-{secrets.token_hex(8)}"
         self._node: str | None = None
         self._open = False
+        self._back_ends = MemoryBackEnds(self._bus)
+
+    @property
+    def back_ends(self) -> MemoryBackEnds:
+        """What it carries between nodes and back ends."""
+        return self._back_ends
 
     @property
     def connected(self) -> bool:
@@ -61,7 +72,7 @@ class MemoryBroker:
         if on_batch is not None and node is not None:
             self._node = node
             self._bus.nodes[node] = on_batch
-        self._open = True
+        self._open = self._back_ends.open = True
 
     async def wait_connected(self, timeout_s: float) -> bool:  # noqa: ARG002 - the port's
         """Say whether it is open."""
@@ -97,7 +108,8 @@ class MemoryBroker:
 
     async def close(self) -> None:
         """Close the queues."""
-        self._open = False
+        self._open = self._back_ends.open = False
+        await self._back_ends.leave()
         self._bus.replies.pop(self._address, None)
         if self._node is not None:
             self._bus.nodes.pop(self._node, None)
@@ -109,3 +121,70 @@ class MemoryBroker:
     def _check(self) -> None:
         if not self._open:
             raise BrokerUnavailable("the broker is closed")
+
+
+class MemoryBackEnds:
+    """Take calls and hand out clients' messages; `call` and `bind` are for the back ends themselves.
+
+    Args:
+        bus: what all brokers of one URL share.
+    """
+
+    def __init__(self, bus: _Bus) -> None:
+        self._bus = bus
+        self._on_call: OnCall | None = None
+        self.open = False
+
+    def serve(self, on_call: OnCall) -> None:
+        """Begin to take calls."""
+        self._on_call = on_call
+        self._bus.takers.append(on_call)
+
+    async def publish_inbound(self, kind: str, body: bytes) -> None:
+        """Hand a client's message to the back ends that are bound to its type."""
+        if not self.open:
+            raise BrokerUnavailable("the broker is closed")
+        takers = [take for pattern, take in self._bus.bound if pattern.fullmatch(f".{kind}")]
+        if not takers:
+            raise Unroutable(kind)
+        for take in takers:
+            take(kind, body)
+
+    async def leave(self) -> None:
+        """Take no more calls; those under way go on."""
+        if self._on_call is not None:
+            self._bus.takers.remove(self._on_call)
+            self._on_call = None
+
+    async def call(self, call: Call) -> bytes | None:
+        """Have one of the nodes, in turn, carry a call out; return its answer.
+
+        Raises:
+            Unroutable: no node takes calls.
+            QueueFull: too many are under way.
+        """
+        if not self._bus.takers:
+            raise Unroutable("rpc")
+        if self._bus.open_calls >= OPEN_CALLS:
+            raise QueueFull("rpc")
+        self._bus.takers.rotate(-1)
+        self._bus.open_calls += 1
+        try:
+            answer = await self._bus.takers[-1](call)
+        finally:
+            self._bus.open_calls -= 1
+        if answer is None:
+            self._bus.dead.append(call.body)
+        return answer
+
+    def bind(self, pattern: str, take: Callable[[str, bytes], None]) -> None:
+        """Have messages handed over whose types match; ``*`` stands for a word, ``#`` for any number."""
+        self._bus.bound.append((_topic(pattern), take))
+
+
+def _topic(pattern: str) -> re.Pattern[str]:
+    """Return what matches the routing keys that a topic exchange would route by a binding key."""
+    words = {"*": r"\.[^.]*", "#": r"(\.[^.]*)*"}
+    # Each word with the dot before it, so that `#` can be no word at all.
+    parts = "".join(words.get(word, re.escape(f".{word}")) for word in pattern.split("."))
+    return re.compile(parts, re.DOTALL)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 OnBatch = Callable[[bytes, str], bool]
@@ -12,6 +13,57 @@ Says whether the batch could be read: what cannot is set aside.
 """
 OnReply = Callable[[bytes], bool]
 """Called with a reply; the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Hold what a back end asks for.
+
+    Attributes:
+        body: opaque bytes.
+        answered: whether the back end said where the answer goes.
+        redelivered: whether a node has had it before, and may have carried it out.
+        expires_s: for how long it was good when it was sent, if the back end said so.
+    """
+
+    body: bytes
+    answered: bool = True
+    redelivered: bool = False
+    expires_s: float | None = None
+
+
+OnCall = Callable[[Call], Awaitable[bytes | None]]
+"""Called with a call; must not raise. Returns the answer, or None: it is set aside."""
+
+
+class BackEnds(Protocol):
+    """Take calls from back ends in any language, and hand them what clients send; bodies are opaque bytes.
+
+    One node takes a call, whichever it is. It takes a bounded number at a time, and confirms each when it
+    has been answered or set aside: a call that a dead node had is handed to another one, as redelivered.
+    """
+
+    def serve(self, on_call: OnCall) -> None:
+        """Begin to take calls, now or as soon as the broker is connected."""
+
+    async def publish_inbound(self, kind: str, body: bytes) -> None:
+        """Hand a client's message to the back ends that are bound to its type; wait for the confirm.
+
+        Messages arrive in the order of the calls.
+
+        Args:
+            kind: the message's type, at most 255 bytes in UTF-8.
+            body: the message.
+
+        Raises:
+            BrokerUnavailable: it is not connected, or blocked; certainly not sent.
+            Unroutable: nobody is bound to the type; certainly not sent.
+            QueueFull: a back end's queue refuses it.
+            BrokerLost: the connection broke meanwhile, or no confirm came in time; it may have been sent.
+        """
+
+    async def leave(self) -> None:
+        """Take no more calls; those under way go on."""
 
 
 class Broker(Protocol):
@@ -29,6 +81,10 @@ class Broker(Protocol):
     @property
     def blocked(self) -> bool:
         """Whether it can hear and not send, because the broker is short of memory or disk."""
+
+    @property
+    def back_ends(self) -> BackEnds:
+        """What it carries between nodes and back ends."""
 
     async def open(self, on_reply: OnReply, on_batch: OnBatch | None = None, node: str | None = None) -> None:
         """Start to connect. With a node's id its queue is opened as well."""
@@ -57,4 +113,4 @@ class Broker(Protocol):
         """Take no more batches; what was in the queue has been handed over when this returns."""
 
     async def close(self) -> None:
-        """Close the queues and the connections."""
+        """Answer the calls under way, in bounded time; close the queues and the connections."""

@@ -14,18 +14,11 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from aio_pika.exceptions import DeliveryError, PublishError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from sanic_ws.broker.link import (
-    CLOSE_TIMEOUT_S,
-    CONNECT_TIMEOUT_S,
-    GONE,
-    Link,
-    Names,
-    reason,
-    transient,
-)
+from sanic_ws.broker.back_ends import RabbitBackEnds
+from sanic_ws.broker.link import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S, GONE, Link, Names, reason, transient
+from sanic_ws.broker.sending import post, publish
 from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable, QueueFull, Unroutable
 
 if TYPE_CHECKING:
@@ -66,6 +59,12 @@ class RabbitBroker:
         self._heard = False
         self._open_answers = 0
         self._closed = False
+        self._back_ends = RabbitBackEnds()
+
+    @property
+    def back_ends(self) -> RabbitBackEnds:
+        """What it carries between nodes and back ends."""
+        return self._back_ends
 
     @property
     def connected(self) -> bool:
@@ -105,47 +104,27 @@ class RabbitBroker:
         link = self._link
         if link is None:
             raise BrokerUnavailable("RabbitMQ is not connected")
-        if link.blocked:
-            raise BrokerUnavailable("RabbitMQ takes nothing: it is short of memory or disk")
         ttl_ms = max(1, ttl_ms)
+        properties = transient(expiration=str(ttl_ms), reply_to=link.names.reply_queue)
         try:
             # Past its time nobody waits for the confirm, and it may never come.
-            async with asyncio.timeout(ttl_ms / 1000):
-                await link.publishing.basic_publish(
-                    body,
-                    exchange=f"{self._prefix}.{exchange}",
-                    routing_key=key,
-                    properties=transient(expiration=str(ttl_ms), reply_to=link.names.reply_queue),
-                    mandatory=True,
-                    wait=False,
-                )
-        except PublishError as exc:
-            raise Unroutable(key) from exc
-        except DeliveryError as exc:
+            await publish(link, f"{self._prefix}.{exchange}", key, body, properties, ttl_ms / 1000)
+        except QueueFull as exc:
             raise await self._refusal(link, key) from exc
-        except GONE as exc:
-            raise BrokerLost(f"RabbitMQ: {reason(exc)}") from exc
 
     async def _refusal(self, link: Link, node: str) -> BrokerError:
         """Tell a full queue from one whose server has just died: that one may have handed the batch over."""
         if not node:
             return QueueFull("one of all")
+        properties = transient(expiration="1000")
         try:
-            async with asyncio.timeout(REFUSAL_TIMEOUT_S):
-                await link.publishing.basic_publish(
-                    b"",
-                    exchange=link.names.direct,
-                    routing_key=node,
-                    properties=transient(expiration="1000"),
-                    mandatory=True,
-                    wait=False,
-                )
-        except PublishError:
+            await publish(link, link.names.direct, node, b"", properties, REFUSAL_TIMEOUT_S)
+        except Unroutable:
             return BrokerLost("RabbitMQ: the queue was lost with its server")
-        except DeliveryError:
-            return QueueFull(node)
-        except GONE as exc:
-            return BrokerLost(f"RabbitMQ: {reason(exc)}")
+        except (BrokerLost, BrokerUnavailable) as exc:
+            return BrokerLost(str(exc))
+        except QueueFull:
+            pass
         return QueueFull(node)
 
     async def answer(self, address: str, body: bytes) -> None:
@@ -155,19 +134,9 @@ class RabbitBroker:
             return
         self._open_answers += 1
         try:
-            await self._post(link, address, body, ANSWER_TIMEOUT_S)
+            await post(link, address, body, ANSWER_TIMEOUT_S)
         finally:
             self._open_answers -= 1
-
-    async def _post(self, link: Link, key: str, body: bytes, timeout_s: float) -> None:
-        """Send without a confirm."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await link.answering.basic_publish(
-                    body, exchange=link.names.direct, routing_key=key, properties=transient(), wait=False
-                )
-        except GONE as exc:
-            log.debug("not sent: %s", reason(exc))
 
     # Hearing
 
@@ -186,7 +155,7 @@ class RabbitBroker:
     async def _set_aside(self, body: bytes) -> None:
         """Keep what nobody can read for people to look at."""
         if self._link is not None and not self._link.blocked:
-            await self._post(self._link, self._link.names.dead, body, ANSWER_TIMEOUT_S)
+            await post(self._link, self._link.names.dead, body, ANSWER_TIMEOUT_S)
 
     # Leaving
 
@@ -201,7 +170,8 @@ class RabbitBroker:
             log.warning("queue not emptied: %s", reason(exc))
 
     async def close(self) -> None:
-        """Close the queues and the connections."""
+        """Answer the calls under way, in bounded time; close the queues and the connections."""
+        await self._back_ends.close()
         keeper, self._keeper = self._keeper, None
         # A library may swallow the cancellation.
         self._closed = True
@@ -248,6 +218,7 @@ class RabbitBroker:
                 # Not wait_for: in Python 3.11 it can swallow a cancellation.
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     self._link = await self._connect(url)
+                self._back_ends.connected(self._link)
                 self._up.set()
 
     async def _connect(self, url: str) -> Link:
@@ -281,7 +252,7 @@ class RabbitBroker:
         try:
             async with asyncio.timeout(BEAT_S):
                 if not link.blocked:
-                    await self._post(link, own, b"", BEAT_S)
+                    await post(link, own, b"", BEAT_S)
                 await self._lost.wait()
         except TimeoutError:
             return False
@@ -290,5 +261,6 @@ class RabbitBroker:
     async def _disconnect(self) -> None:
         link, self._link = self._link, None
         self._up.clear()
+        self._back_ends.disconnected()
         if link is not None:
             await link.close()

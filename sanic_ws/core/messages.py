@@ -25,12 +25,16 @@ class BadMessage(SanicWsError):  # noqa: N818 - what it is, not how it is caught
         code: snake_case, for programs.
         message: for people.
         message_id: the id of the message at fault, if it had one.
+        field: dotted path of the value at fault, where there is one.
     """
 
-    def __init__(self, code: str, message: str, message_id: str | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, message_id: str | None = None, field: str | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message_id = message_id
+        self.field = field
 
 
 @dataclass(slots=True)
@@ -120,4 +124,7 @@ def message_frame(kind: str, data: Any, message_id: str | None = None) -> bytes:
 
 def error_frame(error: BadMessage) -> bytes:
     """Return the text frame that tells a client what was wrong with its message."""
-    return message_frame("error", {"code": error.code, "message": str(error)}, error.message_id)
+    data = {"code": error.code, "message": str(error)}
+    if error.field:
+        data["field"] = error.field
+    return message_frame("error", data, error.message_id)

@@ -35,6 +35,8 @@ MAX_TIMEOUT_S = 60.0
 MAX_TARGETS = 1000
 MAX_BATCH = 1000
 MAX_TTL_S = 30 * 24 * 3600
+MAX_BODY_BYTES = 16 << 20
+"""Of the JSON that asks for pushes."""
 _FIELDS = frozenset(
     {
         "to",
@@ -209,6 +211,26 @@ def _check_push_id(value: Any) -> None:
         raise InvalidField("id", f"must be a string of 1 to {MAX_PUSH_ID_CHARS} characters")
     if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
         raise InvalidField("id", "must be valid Unicode")
+
+
+def read_push_requests(values: Any) -> list[PushRequest]:
+    """Read the pushes of a batch from their JSON forms.
+
+    Raises:
+        InvalidField: something breaks the contract; names the push and the field.
+    """
+    if not isinstance(values, list):
+        raise InvalidField("pushes", "must be a list")
+    if len(values) > MAX_BATCH:
+        raise InvalidField("pushes", f"must be at most {MAX_BATCH}")
+    return [_read_one_of_many(value, f"pushes[{number}]") for number, value in enumerate(values)]
+
+
+def _read_one_of_many(value: Any, where: str) -> PushRequest:
+    try:
+        return read_push_request(value)
+    except InvalidField as exc:
+        raise InvalidField(".".join(part for part in (where, exc.field) if part), exc.reason) from None
 
 
 def _read_raw(value: dict[str, Any]) -> str | bytes | None:

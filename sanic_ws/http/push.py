@@ -8,7 +8,7 @@ from sanic import Blueprint, HTTPResponse, Request
 
 from sanic_ws.core import json
 from sanic_ws.core.outcomes import Outcome
-from sanic_ws.core.requests import MAX_BATCH, PushRequest, read_push_request
+from sanic_ws.core.requests import PushRequest, read_push_request, read_push_requests
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.http.auth import check_targets, scope
 from sanic_ws.http.errors import answer
@@ -39,7 +39,7 @@ _STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
 @scope("push")
 async def push(request: Request[Any, Any]) -> HTTPResponse:
     """Push one message and answer with its receipt."""
-    asked = _checked(json.loads(request.body), "")
+    asked = read_push_request(json.loads(request.body))
     check_targets(request, asked)
     (receipt,) = await _push(request, [asked])
     status = 202 if asked.wait == "none" else _STATUS.get(receipt.outcome, 200)
@@ -57,9 +57,7 @@ async def push(request: Request[Any, Any]) -> HTTPResponse:
 async def batch(request: Request[Any, Any]) -> HTTPResponse:
     """Push up to 1,000 messages, as ``{"pushes": […]}`` or NDJSON; answer with the receipts in order."""
     values = _read_batch(request.body, request.headers.get("content-type", ""))
-    if len(values) > MAX_BATCH:
-        raise InvalidField("pushes", f"must be at most {MAX_BATCH}")
-    asked = [_checked(value, f"pushes[{number}]") for number, value in enumerate(values)]
+    asked = read_push_requests(values)
     for number, one in enumerate(asked):
         check_targets(request, one, f"pushes[{number}].")
     receipts = await _push(request, asked, "pushes[{}].")
@@ -94,13 +92,6 @@ def _read_lines(body: bytes) -> list[Any]:
             except InvalidJSON as exc:
                 raise InvalidField(f"pushes[{number}]", f"not JSON: {exc}") from None
     return values
-
-
-def _checked(value: Any, where: str) -> PushRequest:
-    try:
-        return read_push_request(value)
-    except InvalidField as exc:
-        raise InvalidField(".".join(part for part in (where, exc.field) if part), exc.reason) from None
 
 
 async def _push(request: Request[Any, Any], asked: list[PushRequest], where: str = "") -> list[Receipt]:

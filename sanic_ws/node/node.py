@@ -22,6 +22,7 @@ from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.core.reports import encode_reports
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import MalformedBatch, RegistryUnavailable
+from sanic_ws.node.calls import Calls
 from sanic_ws.node.lease import Lease
 from sanic_ws.node.membership import Membership
 from sanic_ws.node.reporting import Reporting
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+    from sanic_ws.broker import Call
     from sanic_ws.core.batch import Batch
     from sanic_ws.core.reports import Report
     from sanic_ws.settings import Settings
@@ -60,6 +62,7 @@ class Node:
         self.acks = Acks(self.hub, self._reporting.add)
         self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub, self.acks)
         self.membership = Membership(self.id, self.hub, self.registry, self.broker)
+        self._calls = Calls(self.dispatcher, settings.max_message_bytes)
         self._lease = Lease(
             self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
         )
@@ -96,7 +99,13 @@ class Node:
     async def start(self) -> None:
         """Open the queue and begin to renew the lease, in the background: no backend needs to be there."""
         await self.broker.open(self.dispatcher.on_reply, self._on_batch, self.id)
+        self.broker.back_ends.serve(self._on_call)
         self._lease.start()
+
+    async def drain(self) -> None:
+        """Begin to leave: not ready any more, and no more calls from back ends."""
+        self.draining = True
+        await self.broker.back_ends.leave()
 
     async def stop(self) -> None:
         """Leave the registry, then the queue, and answer what was in it. The connections have left before."""
@@ -147,6 +156,12 @@ class Node:
         if batch.seek:
             self._assert_found(batch, reply.answers)
         return True
+
+    async def _on_call(self, call: Call) -> bytes | None:
+        """Carry a back end's call out; return its answer, or None: it could not be read."""
+        answer = await self._calls.answer(call)
+        self.set_aside += answer is None
+        return answer
 
     def _carry_out(self, batch: Batch, sender: str) -> Any:
         self.batches += 1

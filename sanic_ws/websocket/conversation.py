@@ -10,6 +10,7 @@ from sanic_ws.core import json
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.identity import user_from_json
 from sanic_ws.core.messages import (
+    RESERVED_TYPES,
     BadMessage,
     error_frame,
     message_frame,
@@ -19,6 +20,7 @@ from sanic_ws.core.messages import (
 from sanic_ws.core.meter import Excess
 from sanic_ws.core.reports import Said
 from sanic_ws.errors import InvalidField, InvalidJSON
+from sanic_ws.websocket.inbound import Inbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -59,6 +61,7 @@ class Conversation:
         self._node = node
         self._keep_alive = keep_alive
         self._handlers = handlers
+        self._inbound = Inbound(node)
         self._admission = admission
         self._quotas = quotas
         self._answers: dict[str, Callable[[Connection, ClientMessage], None]] = {
@@ -139,7 +142,13 @@ class Conversation:
         if answer is not None:
             answer(connection, message)
         elif not self._handlers.handle(connection, message):
+            self._hand_out(connection, message)
+
+    def _hand_out(self, connection: Connection, message: ClientMessage) -> None:
+        """Hand a message that has no handler here to back ends."""
+        if message.type in OWN_TYPES or message.type in RESERVED_TYPES:
             raise BadMessage("unhandled_type", f"nobody handles {message.type!r} here", message.id)
+        self._start(self._guarded(connection, self._inbound.hand_out(connection, message)))
 
     def _pong(self, connection: Connection, message: ClientMessage) -> None:
         connection.write(message_frame("pong", message.data, message.id))

@@ -6,8 +6,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
+from sanic_ws.core import json
 from sanic_ws.core.messages import RESERVED_TYPES, BadMessage, error_frame, message_frame
 from sanic_ws.errors import InvalidField, InvalidJSON
 
@@ -16,21 +19,23 @@ if TYPE_CHECKING:
     from sanic_ws.core.messages import ClientMessage
     from sanic_ws.websocket.connection import Connection
 
+T = TypeVar("T")
+
 log = logging.getLogger("sanic_ws.websocket")
 
 
 @dataclass(slots=True)
-class Message:
+class Message(Generic[T]):
     """Hold a client's message for a handler.
 
     Attributes:
         type: what the client said that it is.
-        data: any JSON.
+        data: any JSON, or what the handler's model made of it.
         id: the client's id for it, if it gave one.
     """
 
     type: str
-    data: Any
+    data: T
     id: str | None
     _connection: Connection
 
@@ -49,18 +54,18 @@ class Message:
         return self._connection.write(message_frame(type, data, id))
 
 
-Handler = Callable[[Message], Awaitable[None] | None]
+Handler = Callable[[Message[T]], Awaitable[None] | None]
 
 
 class Handlers:
     """Hold an application's handlers by message type; each is a function or a coroutine function."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, Handler] = {}
+        self._handlers: dict[str, tuple[Handler[Any], TypeAdapter[Any] | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, kind: str, handler: Handler, taken: frozenset[str]) -> None:
-        """Register a handler for a type.
+    def add(self, kind: str, handler: Handler[Any], taken: frozenset[str], model: Any = None) -> None:
+        """Register a handler for a type; with a model, only data that fit it are handed over, as that.
 
         Raises:
             InvalidField: the type is the gateway's own, or has a handler.
@@ -69,19 +74,42 @@ class Handlers:
             raise InvalidField("type", f"{kind!r} is the gateway's own")
         if kind in self._handlers:
             raise InvalidField("type", f"{kind!r} has a handler already")
-        self._handlers[kind] = handler
+        self._handlers[kind] = handler, None if model is None else TypeAdapter(model)
 
     def handle(self, connection: Connection, message: ClientMessage) -> bool:
-        """Hand a message to its handler; say `False` if it has none."""
-        handler = self._handlers.get(message.type)
-        if handler is None:
+        """Hand a message to its handler; say `False` if it has none.
+
+        Raises:
+            BadMessage: its data do not fit the handler's model.
+        """
+        found = self._handlers.get(message.type)
+        if found is None:
             return False
-        running = handler(Message(message.type, message.data, message.id, connection))
+        handler, model = found
+        data = message.data if model is None else _fit(model, message)
+        running = handler(Message(message.type, data, message.id, connection))
         if running is not None:
             task = asyncio.ensure_future(_guarded(running, connection, message))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return True
+
+
+def _fit(model: TypeAdapter[Any], message: ClientMessage) -> Any:
+    """Return what a model makes of a message's data.
+
+    Raises:
+        BadMessage: they do not fit; names the first field that does not.
+    """
+    try:
+        # As JSON, so that strict models take what JSON has no type for: times, tuples, sets.
+        return model.validate_json(json.dumps(message.data))
+    except ValidationError as exc:
+        error = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = "data" + "".join(
+            f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]
+        )
+        raise BadMessage("invalid_data", f"{field}: {error['msg']}", message.id, field) from None
 
 
 async def _guarded(running: Awaitable[None], connection: Connection, message: ClientMessage) -> None:

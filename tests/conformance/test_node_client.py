@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.conformance.raw import WAIT_S
+from tests.node_packages import install
 from tests.servers import require
 
 PACKAGE = "ws@8.23.0"
@@ -16,23 +16,10 @@ PROGRAM = Path(__file__).with_name("node_client.mjs")
 
 
 @pytest.fixture(scope="session")
-async def node_folder(tmp_path_factory) -> Path:
+def node_folder(tmp_path_factory) -> Path:
     """A folder with the program and what it needs."""
     folder = tmp_path_factory.mktemp("node")
-    command = [
-        require("npm"),
-        "install",
-        "--no-audit",
-        "--no-fund",
-        "--ignore-scripts",
-        "--prefix",
-        folder,
-        PACKAGE,
-    ]
-    code, _, err = await run(*command)
-    if code:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up(f"{PACKAGE} could not be installed: {err[-500:]}")
+    install(folder, PACKAGE)
     shutil.copy(PROGRAM, folder)
     return folder
 

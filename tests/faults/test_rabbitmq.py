@@ -72,7 +72,7 @@ async def test_rabbitmq_that_closes_all_connections_20_times_leaves_nothing_behi
         await until_delivered(loads[0], ids)
     before = [await Usage.of(member) for member in cluster.members]
     async with open_loads(cluster, ids, rate=100) as more:
-        script = CLOSE_ALL.replace("TIMES", str(times)).replace("WANTED", "5")
+        script = CLOSE_ALL.replace("TIMES", str(times)).replace("WANTED", "7")
         await asyncio.to_thread(own_rabbit.ctl, "eval", script, timeout_s=180)
         await until_delivered(more[0], ids)
     await check_receipts(cluster, fleet, [*loads, *more])
@@ -83,7 +83,7 @@ async def test_rabbitmq_that_closes_all_connections_20_times_leaves_nothing_behi
         figure(12, text, after.within(baseline))
 
 
-# Closes all connections whenever everybody consumes: a node two queues, a publisher one.
+# Closes all connections whenever everybody consumes: a node three queues, a publisher one.
 CLOSE_ALL = """
 Wait = fun
   Again(0) -> exit(not_enough_consumers);

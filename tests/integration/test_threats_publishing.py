@@ -261,8 +261,8 @@ async def test_16_pickles_and_junk_on_every_queue_are_set_aside_and_never_evalua
         before = await queues(cluster.rabbit, cluster.prefix)
         dead = f"{cluster.prefix}.dead"
         read = [name for name in before if name != dead]
-        assert len(read) == 2 * len(cluster.nodes) + 1, (
-            "a queue and replies of each node, and the publisher's"
+        assert len(read) == 2 * len(cluster.nodes) + 2, (
+            "a queue and replies of each node, the publisher's, and calls"
         )
         sent = 0
         async with await aio_pika.connect(cluster.rabbit.url) as connection:

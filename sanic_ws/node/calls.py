@@ -1,0 +1,85 @@
+"""Calls of back ends: the pushes of the HTTP side, asked for through the broker."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from sanic_ws.core import json
+from sanic_ws.core.outcomes import Outcome, Receipt
+from sanic_ws.core.requests import MAX_BODY_BYTES, PushRequest, read_push_request, read_push_requests
+from sanic_ws.errors import InvalidField, InvalidJSON, TooLarge
+from sanic_ws.publishing.sending import push_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sanic_ws.broker import Call
+    from sanic_ws.dispatch import Dispatcher
+
+log = logging.getLogger("sanic_ws.node")
+
+
+class Calls:
+    """Carry calls out: a push as ``POST /api/v1/push`` takes it, or ``{"pushes": […]}``.
+
+    A redelivered call was with a node that died, or that lost the broker, before it was acknowledged. It may
+    have been pushed by then, and a push made again could be delivered twice: it is answered as `unknown`. An
+    error is the same however often it is found out.
+
+    Args:
+        dispatcher: sends the pushes.
+        max_message_bytes: of one frame.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, max_message_bytes: int) -> None:
+        self._dispatcher = dispatcher
+        self._max_message_bytes = max_message_bytes
+
+    async def answer(self, call: Call) -> bytes | None:
+        """Carry a call out; return its receipts or its error, or None for an error that nobody would read."""
+        try:
+            return json.dumps(await self._carry_out(call))
+        except TooLarge as exc:
+            error = _error("too_large", str(exc), exc.field)
+        except InvalidField as exc:
+            error = _error("invalid_field", str(exc), exc.field)
+        except InvalidJSON as exc:
+            error = _error("invalid_json", f"not JSON: {exc}")
+        except Exception:
+            log.exception("call failed")
+            error = _error("internal_error", "something went wrong here; it was logged")
+        if not call.answered:
+            log.warning("call set aside: nobody waits for the error: %s", error["code"])
+            return None
+        return json.dumps({"error": error})
+
+    async def _carry_out(self, call: Call) -> dict[str, Any]:
+        if len(call.body) > MAX_BODY_BYTES:
+            raise TooLarge("", f"a call must be at most {MAX_BODY_BYTES} bytes")
+        value = json.loads(call.body)
+        if isinstance(value, dict) and "pushes" in value:
+            for name in value.keys() - {"pushes"}:
+                raise InvalidField(str(name), "is not part of a batch")
+            receipts = await self._push(call, read_push_requests(value["pushes"]), "pushes[{}].")
+            return {"receipts": [receipt.to_json() for receipt in receipts]}
+        (receipt,) = await self._push(call, [read_push_request(value)])
+        return receipt.to_json()
+
+    async def _push(self, call: Call, asked: Sequence[PushRequest], where: str = "") -> list[Receipt]:
+        if call.redelivered:
+            return [_unknown(request) for request in asked]
+        if call.expires_s is not None:
+            for request in asked:
+                # Nobody waits for longer.
+                request.timeout_s = min(request.timeout_s, call.expires_s)
+        return await push_all(self._dispatcher, asked, self._max_message_bytes, where)
+
+
+def _unknown(request: PushRequest) -> Receipt:
+    assert request.id is not None
+    return Receipt(request.id, (), {Outcome.UNKNOWN: len(request.targets)})
+
+
+def _error(code: str, message: str, field: str = "") -> dict[str, str]:
+    return {"code": code, "message": message} | ({"field": field} if field else {})

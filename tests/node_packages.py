@@ -1,0 +1,27 @@
+"""What programs for Node need from npm."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.servers import require
+
+INSTALL_S = 60.0
+
+
+def install(folder: Path, package: str) -> None:
+    """Install a package for the programs in a folder; where that cannot be, skip, or fail where `CI=true`."""
+    command = [require("npm"), "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
+    ended = subprocess.run(
+        [*command, folder, package],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_S,
+        check=False,
+    )
+    if ended.returncode:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(f"{package} could not be installed: {ended.stderr[-500:]}")

@@ -19,7 +19,7 @@ from sanic_ws.cli.common import (
     out,
 )
 from sanic_ws.core import json
-from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
 from sanic_ws.errors import InvalidField, InvalidJSON
@@ -32,6 +32,7 @@ def push(
     tenant: Annotated[str | None, typer.Option(help="the user's tenant")] = None,
     bank: Annotated[str | None, typer.Option(help="the user's bank")] = None,
     from_type: Annotated[str | None, typer.Option(help="only the user's devices of this kind")] = None,
+    group: Annotated[str | None, typer.Option(help="to every connection of a group")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="to every connection")] = False,
     type_: Annotated[str, typer.Option("--type", help="the message's type")] = "message",
     data: Annotated[str, typer.Option(help="the message's data, JSON")] = "null",
@@ -55,7 +56,12 @@ def push(
         value = json.loads(data)
     except InvalidJSON as exc:
         raise InvalidField("--data", str(exc)) from None
-    to = _target(conn or [], user, tenant, bank, from_type, everyone=everyone)
+    if group is None:
+        to = _target(conn or [], user, tenant, bank, from_type, everyone=everyone)
+    elif conn or user is not None or everyone:
+        raise InvalidField("", _ONE_OF)
+    else:
+        to = Group(group)
     request = PushRequest(to, type_, value, id=push_id, timeout_s=timeout_s, exclude=exclude or [])
     if url is None and redis_url and amqp_url:
         receipt = asyncio.run(_push_direct(request, redis_url, amqp_url, prefix))
@@ -64,6 +70,9 @@ def push(
     out.print_json(json.dumps(receipt).decode())
     if receipt["outcome"] != Outcome.DELIVERED:
         raise typer.Exit(EXIT_NOT_DELIVERED)
+
+
+_ONE_OF = "give exactly one of --conn, --user, --group, --all"
 
 
 def _target(
@@ -76,7 +85,7 @@ def _target(
     everyone: bool,
 ) -> Target | list[Target]:
     if bool(conns) + (user is not None) + everyone != 1:
-        raise InvalidField("", "give exactly one of --conn, --user, --all")
+        raise InvalidField("", _ONE_OF)
     if everyone:
         return Everyone()
     if user is not None:
@@ -109,6 +118,8 @@ def _target_json(request: PushRequest) -> dict[str, Any]:
     targets = request.targets
     if isinstance(targets[0], Everyone):
         return {"all": True}
+    if isinstance(targets[0], Group):
+        return {"group": targets[0].name}
     if isinstance(targets[0], User):
         return {"user": targets[0].to_json()}
     conns = [target.id for target in targets if isinstance(target, Conn)]

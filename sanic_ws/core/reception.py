@@ -8,8 +8,10 @@ from sanic_ws.core.batch import (
     Batch,
     Reply,
     read_bound_target,
+    read_change_target,
     read_close_target,
     read_everyone_target,
+    read_group_target,
     read_user_target,
 )
 from sanic_ws.core.outcomes import Answer
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!")
+_SPECIAL = frozenset("@*!#<>")
 
 
 def carry_out(hub: Hub, batch: Batch, node: str) -> Reply:
@@ -61,7 +63,21 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         if not found:
             return Answer.NOT_MINE
         reply.details[number] = found
+        return Answer.SEVERAL
+    if target[0] in "<>":
+        return _change(hub, reply, number, target)
+    if target[0] == "#":
+        group, exclude = read_group_target(target)
+        counted = hub.deliver_to_group(group, frame, exclude)
     else:
         counted = hub.deliver_to_all(frame, read_everyone_target(target))
-        reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
+    reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
     return Answer.SEVERAL
+
+
+def _change(hub: Hub, reply: Reply, number: int, target: str) -> Answer:
+    change = read_change_target(target)
+    answer = hub.change(change)
+    if answer is Answer.DELIVERED:
+        reply.changes[number] = change
+    return answer

@@ -64,9 +64,15 @@ _OPTIONAL_ID: Schema = {
 }
 
 
+_NO_USERS_LEFT_OUT_OF_CONNECTIONS: Schema = {
+    "if": {"properties": {"to": {"anyOf": [{"required": ["conn"]}, {"required": ["conns"]}]}}},
+    "then": {"properties": {"except": {"items": {"$ref": "#/components/schemas/ConnId"}}}},
+}
+
+
 def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Schema:
     """Describe a push with some content; all else is the same for every push."""
-    return _object(
+    described = _object(
         ("id", "wait", "timeout_ms", "except", "offline", "ttl_s", *optional),
         about,
         to=ref("Target"),
@@ -89,10 +95,17 @@ def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Sche
             "default": int(DEFAULT_TIMEOUT_S * 1000),
             "description": "when it ends as unknown, or as unavailable if it was certainly not sent",
         },
-        **{"except": _list(ref("ConnId"), description="connections that get nothing")},
+        **{
+            "except": _list(
+                ref("Excluded"),
+                maxItems=MAX_TARGETS,
+                description="who gets nothing; users only where the push is not for connections",
+            )
+        },
         offline={"const": "fail"},
         ttl_s={"type": "integer", "minimum": 1, "maximum": MAX_TTL_S},
     )
+    return described | _NO_USERS_LEFT_OUT_OF_CONNECTIONS
 
 
 _REQUESTS: dict[str, Schema] = {
@@ -101,6 +114,13 @@ _REQUESTS: dict[str, Schema] = {
         "pattern": f"^{CONN_PATTERN}$",
         "description": "a connection's id, its sign",
     },
+    "GroupName": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_ID_CHARS,
+        "description": "a group's name",
+    },
+    "Excluded": {"oneOf": [ref("ConnId"), _object(user=ref("UserTarget"))]},
     "UserTarget": _object(
         USER_FIELDS[1:],
         "a user's connections, with fromType those of one kind of device",
@@ -116,6 +136,7 @@ _REQUESTS: dict[str, Schema] = {
             _object(conns=_list(ref("ConnId"), minItems=1, maxItems=MAX_TARGETS)),
             _object(user=ref("UserTarget")),
             _object(users=_list(ref("UserTarget"), minItems=1, maxItems=MAX_TARGETS)),
+            _object(group=ref("GroupName")),
             _object(all={"const": True}),
         ],
     },
@@ -144,6 +165,7 @@ _REQUESTS: dict[str, Schema] = {
     "Batch": _object(pushes=_list(ref("Push"), maxItems=MAX_BATCH)),
     "BatchLines": _list(ref("Push"), maxItems=MAX_BATCH, description="one push a line"),
 }
+_NO_DELIVERIES = "left out for a push to a group or to all, and with wait: none"
 _ANSWERS: dict[str, Schema] = {
     "Outcome": {"type": "string", "enum": [str(outcome) for outcome in Outcome]},
     "Route": {"type": "string", "enum": [str(route) for route in Route]},
@@ -162,7 +184,7 @@ _ANSWERS: dict[str, Schema] = {
         id=TEXT,
         outcome=ref("Outcome"),
         counts=_counts(Outcome, "how many connections had which outcome"),
-        deliveries=_list(ref("Delivery"), description="left out for a push to all, and with wait: none"),
+        deliveries=_list(ref("Delivery"), description=_NO_DELIVERIES),
     ),
     "Receipts": _object((), "in the order of the pushes", receipts=_list(ref("Receipt"), maxItems=MAX_BATCH)),
     "User": _object(USER_FIELDS[1:], **dict.fromkeys(USER_FIELDS, NAME)),
@@ -175,6 +197,10 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "Connections": _object(user=ref("User"), connections=_list(ref("Connection"))),
     "Closed": _object(conn=ref("ConnId"), closed={"const": True}, node=TEXT),
+    "Group": _object(
+        group=ref("GroupName"), nodes=_list(TEXT, description="those with connections that are in it")
+    ),
+    "Member": _object(group=ref("GroupName"), conn=ref("ConnId"), member=YES_OR_NO),
     "Node": _object(
         node={**TEXT, "description": "its id, new at each start"},
         name=TEXT,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from sanic_ws.core.batch import Batch
+    from sanic_ws.core.batch import Batch, Reply
     from sanic_ws.settings import Settings
 
 CLOSE_TIMEOUT_S = 2.0
@@ -52,7 +52,7 @@ class Node:
         self.registry = make_registry(settings.redis_url, settings.prefix)
         self.broker = make_broker(settings.amqp_url, settings.prefix)
         self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub)
-        self.membership = Membership(self.id, self.hub, self.registry, self.broker)
+        self.membership = Membership(self.id, self.hub, self.registry, self.broker, settings.lease_s)
         self._lease = Lease(
             self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
         )
@@ -135,13 +135,24 @@ class Node:
             self.set_aside += 1
             log.warning("batch set aside: %s", exc)
             return False
-        if batch.id:
+        if batch.id and reply.changes:
+            self.spawn(self._confirm(reply, reply_to))
+        elif batch.id:
             self.spawn(self.broker.answer(reply_to, encode_reply(reply)))
         if batch.seek:
             self._assert_found(batch, reply.answers)
         return True
 
-    def _carry_out(self, batch: Batch, sender: str) -> Any:
+    async def _confirm(self, reply: Reply, reply_to: str) -> None:
+        """Answer a batch once the registry knows which groups it has changed."""
+        confirmed = await asyncio.gather(*map(self.membership.confirm, reply.changes.values()))
+        answers = bytearray(reply.answers)
+        for number, answer in zip(reply.changes, confirmed, strict=True):
+            answers[number] = answer
+        reply.answers = bytes(answers)
+        await self.broker.answer(reply_to, encode_reply(reply))
+
+    def _carry_out(self, batch: Batch, sender: str) -> Reply:
         self.batches += 1
         if self._ages.age_s(sender, batch.sent_at, time.time()) * 1000 > batch.ttl_ms:
             return refuse(batch, self.id, Answer.EXPIRED)

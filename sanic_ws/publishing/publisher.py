@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from sanic_ws.backends import make_broker, make_registry
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, PushRequest, Target
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
 from sanic_ws.publishing.sending import push_all
@@ -81,7 +81,7 @@ class Publisher:
         id: str | None = None,  # noqa: A002
         wait: str = "written",
         timeout_s: float = DEFAULT_TIMEOUT_S,
-        exclude: Collection[str] = (),
+        exclude: Collection[Excluded] = (),
     ) -> Receipt:
         """Push one message; see `PushRequest` for the arguments.
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, PushRequest, Target
 from sanic_ws.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class SyncPublisher:
         id: str | None = None,  # noqa: A002
         wait: str = "written",
         timeout_s: float = DEFAULT_TIMEOUT_S,
-        exclude: Collection[str] = (),
+        exclude: Collection[Excluded] = (),
     ) -> Receipt:
         """Push one message; see `Publisher.push`."""
         (receipt,) = self.push_many([PushRequest(to, type, data, raw, id, wait, timeout_s, exclude)])

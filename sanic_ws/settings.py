@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from sanic_ws.core.api_keys import ApiKey, parse_api_keys
+from sanic_ws.core.groups import check_pattern
 from sanic_ws.core.proxies import Network, parse_network
 from sanic_ws.core.redis_url import REDIS_SCHEMES, parse_redis_url
 from sanic_ws.errors import InvalidField
@@ -41,6 +42,7 @@ def _check_token(token: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_check_name)]
 Origin = Annotated[str, AfterValidator(lambda origin: origin.rstrip("/"))]
 Subprotocol = Annotated[str, AfterValidator(_check_token)]
+GroupPattern = Annotated[str, AfterValidator(check_pattern)]
 TrustedNetwork = Annotated[Network, BeforeValidator(parse_network)]
 Limit = Annotated[int, Field(ge=0, le=1 << 40)]
 
@@ -90,6 +92,9 @@ class Settings(BaseSettings):
     )
     subprotocols: Annotated[tuple[Subprotocol, ...], NoDecode] = Field(
         (), description="subprotocols that clients may ask for, by commas; the first that a client offers"
+    )
+    client_groups: Annotated[tuple[GroupPattern, ...], NoDecode] = Field(
+        (), description="groups that clients may join by themselves, by commas; news* for all that begin so"
     )
     compression: bool = Field(
         default=False, description="whether messages are compressed for clients that can (permessage-deflate)"
@@ -160,12 +165,13 @@ def read_settings(mode: Literal["dev", "serve"], **given: Any) -> Settings:
     return settings
 
 
-_LISTS = ("allowed_origins", "subprotocols", "trusted_proxies")
+_LISTS = ("allowed_origins", "subprotocols", "client_groups", "trusted_proxies")
 _DEV: dict[str, Any] = {
     "redis_url": "memory://",
     "amqp_url": "memory://",
     "trust_client_identity": True,
     "allowed_origins": ("*",),
+    "client_groups": ("*",),
     "drain_s": 0.5,
     "max_connections_per_user": 0,
     "max_connections_per_address": 0,

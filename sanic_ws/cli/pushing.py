@@ -20,7 +20,7 @@ from sanic_ws.cli.common import (
     out,
 )
 from sanic_ws.core import json
-from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target, WaitFor, read_base64
 from sanic_ws.errors import InvalidField, InvalidJSON
@@ -33,6 +33,7 @@ def push(
     tenant: Annotated[str | None, typer.Option(help="the user's tenant")] = None,
     bank: Annotated[str | None, typer.Option(help="the user's bank")] = None,
     from_type: Annotated[str | None, typer.Option(help="only the user's devices of this kind")] = None,
+    group: Annotated[str | None, typer.Option(help="to every connection of a group")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="to every connection")] = False,
     type_: Annotated[
         str | None, typer.Option("--type", help="the message's type; message by default")
@@ -64,7 +65,12 @@ def push(
     Exit code 0: delivered, or confirmed where --wait asks for that; 1: not, see the receipt; 2: wrong
     arguments; 3: nobody could be asked.
     """
-    to = _target(conn or [], user, tenant, bank, from_type, everyone=everyone)
+    if group is None:
+        to = _target(conn or [], user, tenant, bank, from_type, everyone=everyone)
+    elif conn or user is not None or everyone:
+        raise InvalidField("", _ONE_OF)
+    else:
+        to = Group(group)
     kind, value, content = _content(type_, data, raw, raw_base64)
     request = PushRequest(to, kind, value, content, push_id, wait, timeout_s, exclude or [], wait_for)
     if url is None and redis_url and amqp_url:
@@ -74,6 +80,9 @@ def push(
     out.print_json(json.dumps(receipt).decode())
     if receipt["outcome"] != (Outcome.ACKED if request.asks else Outcome.DELIVERED):
         raise typer.Exit(EXIT_NOT_DELIVERED)
+
+
+_ONE_OF = "give exactly one of --conn, --user, --group, --all"
 
 
 def _content(
@@ -101,7 +110,7 @@ def _target(
     everyone: bool,
 ) -> Target | list[Target]:
     if bool(conns) + (user is not None) + everyone != 1:
-        raise InvalidField("", "give exactly one of --conn, --user, --all")
+        raise InvalidField("", _ONE_OF)
     if everyone:
         return Everyone()
     if user is not None:
@@ -143,6 +152,8 @@ def _target_json(request: PushRequest) -> dict[str, Any]:
     targets = request.targets
     if isinstance(targets[0], Everyone):
         return {"all": True}
+    if isinstance(targets[0], Group):
+        return {"group": targets[0].name}
     if isinstance(targets[0], User):
         return {"user": targets[0].to_json()}
     conns = [target.id for target in targets if isinstance(target, Conn)]

@@ -119,8 +119,7 @@ class Acks:
         """Write a frame to the user's connections, as `deliver` does."""
         return [
             (socket.conn, self.deliver(order, socket.conn, frame, None, address))
-            for socket in self._hub.of_user(user)
-            if socket.conn not in exclude
+            for socket in self._hub.of_user_but(user, exclude)
         ]
 
     def deliver_to_many(

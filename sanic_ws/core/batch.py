@@ -8,7 +8,12 @@ character that no connection id has::
     =conn key                       the connection, if it is bound to this user
     !conn code                      close the connection
     !conn code session              close it if this is still its session
+    #group except,except            every connection that is in the group
+    >conn group                     have the connection join the group
+    <conn group                     have it leave the group
     ?flags ticket ms id target      any of these with an order, see `sanic_ws.core.orders`
+
+What is in ``except`` gets nothing: a connection by its id, a user by ``@`` and the user's token.
 
 Layout of a batch, little-endian::
 
@@ -31,7 +36,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
-from sanic_ws.core.identity import User
+from sanic_ws.core.groups import Change
+from sanic_ws.core.identity import Group, User
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import InvalidField, InvalidJSON, MalformedBatch
 
@@ -42,7 +48,7 @@ _BATCH = struct.Struct("<4sQdIIII")
 _REPLY = struct.Struct("<4sQII")
 _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
-_MARKS = "@*=!?"
+_MARKS = "@*=!#<>?"
 _ANSWERS = bytes(Answer)
 _CODE_DIGITS = 4
 
@@ -83,13 +89,16 @@ class Reply:
         node: who answers.
         answers: one byte for each item, see `Answer`.
         details: for items that were for several connections: ``[conn, answer]`` for each connection of a
-            user, ``[answer, count]`` for each kind of answer of a push to everyone.
+            user, ``[answer, count]`` for each kind of answer of a push to everyone or to a group.
+        changes: changes of groups that the registry has to know before their answers are sent; not sent
+            themselves.
     """
 
     id: int
     node: str
     answers: bytes
     details: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
+    changes: dict[int, Change] = field(default_factory=dict)
 
 
 def encode_batch(batch: Batch) -> bytes:
@@ -207,14 +216,18 @@ def read_user_target(target: str) -> tuple[User, frozenset[str]]:
     Raises:
         MalformedBatch: it is not one.
     """
+    token, _, exclude = target[1:].partition(" ")
+    return _read_user(token), _read_exclude(exclude)
+
+
+def _read_user(token: str) -> User:
     try:
-        token, _, exclude = target[1:].partition(" ")
         user = User.from_token(token)
     except (ValueError, InvalidField) as exc:
         raise MalformedBatch(str(exc)) from None
     if user.token != token:
         raise MalformedBatch("not a user as it is written here")
-    return user, _read_exclude(exclude)
+    return user
 
 
 def bound_target(conn: str, user: User) -> str:
@@ -238,8 +251,52 @@ def read_everyone_target(target: str) -> frozenset[str]:
     return _read_exclude(target[1:])
 
 
+def group_target(group: str, exclude: frozenset[str]) -> str:
+    """Address every connection of a group, less some."""
+    return f"#{Group(group).token} {','.join(sorted(exclude))}"
+
+
+def read_group_target(target: str) -> tuple[str, frozenset[str]]:
+    """Read what `group_target` wrote.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    token, _, exclude = target[1:].partition(" ")
+    return _read_group(token), _read_exclude(exclude)
+
+
+def change_target(change: Change) -> str:
+    """Ask for a connection to join a group, or to leave it."""
+    return f"{'>' if change.joins else '<'}{change.conn} {Group(change.group).token}"
+
+
+def read_change_target(target: str) -> Change:
+    """Read what `change_target` wrote.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    conn, _, token = target[1:].partition(" ")
+    return Change(conn, _read_group(token), target[0] == ">")
+
+
+def _read_group(token: str) -> str:
+    try:
+        group = Group.from_token(token)
+    except InvalidField as exc:
+        raise MalformedBatch(str(exc)) from None
+    if group.token != token:
+        raise MalformedBatch("not a group as it is written here")
+    return group.name
+
+
 def _read_exclude(text: str) -> frozenset[str]:
-    return frozenset(text.split(",")) if text else frozenset()
+    names = frozenset(text.split(",")) if text else frozenset()
+    for name in names:
+        if name[:1] == "@":
+            _read_user(name[1:])
+    return names
 
 
 def close_target(conn: str, code: int, session: str = "") -> str:

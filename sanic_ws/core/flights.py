@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from sanic_ws.core.batch import bound_target, close_target, user_target
+from sanic_ws.core.batch import bound_target, change_target, close_target, user_target
 from sanic_ws.core.orders import order_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from sanic_ws.core.groups import Change
     from sanic_ws.core.identity import User
     from sanic_ws.core.push import Item
 
@@ -57,6 +58,18 @@ class Listing(NamedTuple):
     live: Collection[str]
     lapsed: Collection[str] = ()
     whole: bool = True
+
+
+class FoundGroups(NamedTuple):
+    """Hold which nodes have members of groups.
+
+    Attributes:
+        listing: the nodes that the registry knows.
+        nodes: of each group; a node among them that is not listed is not believed.
+    """
+
+    listing: Listing
+    nodes: Sequence[Collection[str]]
 
 
 class Gate:
@@ -108,13 +121,14 @@ class Gate:
 
 @dataclass(slots=True)
 class LookUp:
-    """Ask the registry for owners and users' connections, and for the live nodes if ``nodes``."""
+    """Ask the registry for owners, users' connections, groups' nodes, and for the live nodes if ``nodes``."""
 
     conns: list[str]
     users: list[str]
     nodes: bool
     gates: list[Gate]
     items: list[Item]
+    groups: list[str] = field(default_factory=list)
 
     def nothing(self) -> Found:
         """Return what is found where the registry is out of reach."""
@@ -235,10 +249,14 @@ def first_deadline(items: Iterable[Item]) -> float:
 def wire_target(item: Item) -> str:
     """Return an item's target as a batch writes it, without the order that may stand before it."""
     push, user = item.push, item.user
-    if push.close_code is not None:
-        return close_target(item.target, push.close_code)
+    if push.instead is not None:
+        return _instead_target(item.target, push.instead)
     if user is None:
         return item.target
     if item.is_user:
         return user_target(user, push.exclude if push.seen is None else push.exclude | push.seen)
     return bound_target(item.target, user)
+
+
+def _instead_target(conn: str, order: int | Change) -> str:
+    return close_target(conn, order) if isinstance(order, int) else change_target(order)

@@ -1,4 +1,4 @@
-"""The hub: this node's connections, found in constant time by id and by user."""
+"""The hub: this node's connections, found in constant time by id, by user and by group."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from sanic_ws.core.groups import Members
+from sanic_ws.core.identity import User
 from sanic_ws.core.outcomes import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from sanic_ws.core.identity import User
+    from sanic_ws.core.groups import Change, Groups
 
 _NONE: frozenset[str] = frozenset()
 _MOST_CORKED, _LONG_FRAME = 64, 16_384
@@ -24,6 +26,7 @@ class Socket(Protocol):
         conn: its id.
         session: this life of the id on this node.
         user: who it is bound to.
+        groups: what it is in.
         opened: whether the client has been told that it is connected.
         generation: what the registry gave for this session; 0 until then.
         began: when the session did, monotonic seconds.
@@ -32,6 +35,7 @@ class Socket(Protocol):
     conn: str
     session: str
     user: User | None
+    groups: Groups
     opened: bool
     generation: int
     began: float
@@ -61,6 +65,7 @@ class Hub:
     def __init__(self) -> None:
         self._sockets: dict[str, Socket] = {}
         self._users: dict[str, dict[str, Socket]] = {}
+        self._groups: Members[Socket] = Members()
         self._corked: dict[Socket, list[bytes]] | None = None
 
     def __len__(self) -> int:
@@ -78,17 +83,19 @@ class Hub:
         return self._sockets.keys().isdisjoint(conns)
 
     def others(self, exclude: Collection[str]) -> Iterator[Socket]:
-        """Iterate over all connections but these."""
-        return (socket for socket in self._sockets.values() if socket.conn not in exclude)
+        """Iterate over all connections but these, and but those of these users (`@` and their tokens)."""
+        return self._others(self._sockets.values(), exclude)
 
     def add(self, socket: Socket) -> Socket | None:
         """Take a connection in; return the one that it replaces."""
         before = self._sockets.get(socket.conn)
         if before is not None:
             self._leave_user(before)
+            self._groups.discard(before, before.groups.all)
         self._sockets[socket.conn] = socket
         if socket.user is not None:
             self._join_user(socket, socket.user)
+        self._groups.add(socket, socket.groups.all)
         return before
 
     def remove(self, socket: Socket) -> bool:
@@ -97,6 +104,7 @@ class Hub:
             return False
         del self._sockets[socket.conn]
         self._leave_user(socket)
+        self._groups.discard(socket, socket.groups.all)
         return True
 
     def bind(self, socket: Socket, user: User | None) -> None:
@@ -106,6 +114,32 @@ class Hub:
             if user is not None:
                 self._join_user(socket, user)
         socket.user = user
+
+    @property
+    def groups(self) -> Members[Socket]:
+        """The connections here by group."""
+        return self._groups
+
+    def regroup(self, socket: Socket, groups: Groups) -> None:
+        """Have a connection be in these groups, instead of those that it was in."""
+        if self._sockets.get(socket.conn) is socket:
+            before, after = socket.groups.all, groups.all
+            self._groups.discard(socket, before - after)
+            self._groups.add(socket, after - before)
+        socket.groups = groups
+
+    def change(self, change: Change) -> Answer:
+        """Have one connection join a group, unless it is in too many, or leave it."""
+        socket = self._sockets.get(change.conn)
+        if socket is None:
+            return Answer.NOT_MINE
+        if not socket.opened:
+            return Answer.NOT_YET
+        groups = socket.groups.join([change.group]) if change.joins else socket.groups.leave(change.group)
+        if change.joins and change.group not in groups.joined:
+            return Answer.OVERLOADED
+        self.regroup(socket, groups)
+        return Answer.DELIVERED
 
     def of_user(self, user: User) -> list[Socket]:
         """Return the user's connections here; only those of ``user.from_type`` if it is given."""
@@ -121,6 +155,10 @@ class Hub:
         """Count a user's connections here, without the one that has this id."""
         found = self._users.get(user_key, {})
         return len(found) - (besides in found)
+
+    def of_user_but(self, user: User, exclude: Collection[str]) -> Iterator[Socket]:
+        """Iterate over the user's connections but these, and those of these users."""
+        return self._others(self.of_user(user), exclude)
 
     def deliver(self, conn: str, frame: bytes, user_key: str | None = None) -> Answer:
         """Write a frame to one connection; with a user's key only if it is bound to that user."""
@@ -178,16 +216,22 @@ class Hub:
         self, user: User, frame: bytes, exclude: Collection[str] = _NONE
     ) -> list[tuple[str, Answer]]:
         """Write a frame to the user's connections."""
-        return [
-            (socket.conn, self.deliver(socket.conn, frame))
-            for socket in self.of_user(user)
-            if socket.conn not in exclude
-        ]
+        return [(socket.conn, self.deliver(socket.conn, frame)) for socket in self.of_user_but(user, exclude)]
 
     def deliver_to_all(self, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
         """Write a frame to every connection that is open; return how many had which answer."""
+        return self._deliver_to(self._sockets.values(), frame, exclude)
+
+    def deliver_to_group(self, group: str, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
+        """Write a frame to every connection of a group that is open; return how many had which answer."""
+        return self._deliver_to(self._groups.of(group), frame, exclude)
+
+    def _deliver_to(
+        self, sockets: Iterable[Socket], frame: bytes, exclude: Collection[str]
+    ) -> Counter[Answer]:
         self._flush()
-        sockets = self.others(exclude) if exclude else self._sockets.values()
+        if exclude:
+            sockets = self._others(sockets, exclude)
         written = full = 0
         for socket in sockets:
             if socket.opened:
@@ -196,6 +240,12 @@ class Hub:
                 else:
                     full += 1
         return +Counter({Answer.DELIVERED: written, Answer.OVERLOADED: full})
+
+    def _others(self, sockets: Iterable[Socket], exclude: Collection[str]) -> Iterator[Socket]:
+        users = [User.from_token(name[1:]) for name in exclude if name[:1] == "@"]
+        if users:
+            exclude = {*exclude, *(socket.conn for user in users for socket in self.of_user(user))}
+        return (socket for socket in sockets if socket.conn not in exclude)
 
     def _join_user(self, socket: Socket, user: User) -> None:
         self._users.setdefault(user.key, {})[socket.conn] = socket

@@ -1,4 +1,4 @@
-"""Who and what a push is for: connections, users, everyone.
+"""Who and what a push is for: connections, users, groups, everyone.
 
 A user's key is injective: two users are the same exactly if their user, tenant and bank ids are the
 same texts, each of the three having its own place in the key: ``user``, ``user:tenant``,
@@ -49,6 +49,21 @@ def check_id(value: Any, field: str) -> str | None:
     text = str(value)
     if len(text) > MAX_ID_CHARS:
         raise InvalidField(field, f"must be at most {MAX_ID_CHARS} characters")
+    return _check_unicode(text, field)
+
+
+def check_group(value: Any, field: str = "group") -> str:
+    """Return the name of a group if it is one.
+
+    Raises:
+        InvalidField: it is not a string of 1 to 128 characters.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_CHARS:
+        raise InvalidField(field, f"must be a string of 1 to {MAX_ID_CHARS} characters")
+    return _check_unicode(value, field)
+
+
+def _check_unicode(text: str, field: str) -> str:
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise InvalidField(field, "must be valid Unicode")
     return text
@@ -170,9 +185,26 @@ def user_from_json(value: Any, field: str = "user") -> User:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Name a group of connections; pushing to groups is not in this version."""
+    """Name a group of connections, and as a target address all that are in it.
+
+    Raises:
+        InvalidField: the name is not text of 1 to 128 characters.
+    """
 
     name: str
+
+    def __post_init__(self) -> None:
+        check_group(self.name)
+
+    @classmethod
+    def from_token(cls, token: str) -> Group:
+        """Read what `token` wrote."""
+        return cls(unquote(token))
+
+    @property
+    def token(self) -> str:
+        """The name without spaces or control characters."""
+        return _escape(self.name)
 
 
 @dataclass(frozen=True, slots=True)

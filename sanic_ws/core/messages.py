@@ -14,7 +14,9 @@ from sanic_ws.errors import InvalidField, InvalidJSON, SanicWsError
 MAX_TYPE_CHARS = 128
 MAX_PUSH_ID_CHARS = 64
 
-RESERVED_TYPES = frozenset({"connected", "user_bound", "error", "reconnect", "resumed", "pong", "cancelled"})
+RESERVED_TYPES = frozenset(
+    {"connected", "user_bound", "joined", "left", "error", "reconnect", "resumed", "pong", "cancelled"}
+)
 """Types that only the node itself sends."""
 
 

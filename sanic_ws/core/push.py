@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sanic_ws.core.flights import Gate
-    from sanic_ws.core.identity import Conn, Everyone, User
+    from sanic_ws.core.groups import Change
+    from sanic_ws.core.identity import Conn, Everyone, Group, User
     from sanic_ws.core.orders import Order
 
 NOBODY: frozenset[str] = frozenset()
@@ -22,25 +23,29 @@ class Push:
 
     Args:
         push_id: the push's id.
-        targets: connections, users, or everyone.
+        targets: connections, users, a group, or everyone.
         frame: the WebSocket frame, ready to be written.
-        exclude: connections that get nothing.
+        exclude: who gets nothing: connections by their ids, users by `@` and their tokens.
         started: the caller's clock, seconds.
         deadline: when it ends as `unknown` or `unavailable`, the same clock.
         done: called once, when `receipt` tells all.
         close_code: ask the owner to close the connection with this code instead of writing a frame.
+        change: ask the owner to change the connection's groups instead.
         order: what nodes are asked beside writing the frame, if anything.
+
+    Attributes:
+        instead: what the owner is asked to do instead of writing a frame: a code to close with, or a change.
     """
 
     __slots__ = (
         "_deliveries",
-        "close_code",
         "counts",
         "deadline",
         "done",
         "exclude",
         "frame",
         "id",
+        "instead",
         "open",
         "order",
         "seen",
@@ -51,7 +56,7 @@ class Push:
     def __init__(
         self,
         push_id: str,
-        targets: Sequence[Conn | User | Everyone],
+        targets: Sequence[Conn | User | Group | Everyone],
         frame: bytes,
         *,
         exclude: frozenset[str] = NOBODY,
@@ -59,6 +64,7 @@ class Push:
         deadline: float,
         done: Callable[[Push], None],
         close_code: int | None = None,
+        change: Change | None = None,
         order: Order | None = None,
     ) -> None:
         self.id = push_id
@@ -68,7 +74,7 @@ class Push:
         self.started = started
         self.deadline = deadline
         self.done = done
-        self.close_code = close_code
+        self.instead: int | Change | None = change if close_code is None else close_code
         self.order = order
         self.open = 0
         self.counts: Counter[Outcome] | None = None
@@ -98,11 +104,11 @@ class Push:
         return False
 
     def count_only(self) -> None:
-        """Keep counts in place of deliveries: the push is for everyone."""
+        """Keep counts in place of deliveries: the push is for everyone, or for a group."""
         self.counts = Counter()
 
     def count(self, outcome: Outcome, number: int) -> None:
-        """Add to the counts of a push to everyone."""
+        """Add to the counts of a push to everyone or to a group."""
         assert self.counts is not None
         self.counts[outcome] += number
 
@@ -118,19 +124,21 @@ class Push:
 
 
 class Item:
-    """One thing to be found out about a push: a connection to be reached, a user, or a node's share of all.
+    """One thing to be found out about a push: a connection to be reached, a user, a group, or a node's share.
 
     Attributes:
-        target: the connection's id, a user's key behind ``@``, or what `everyone_target` writes.
+        target: the connection's id, a user's key behind ``@``, a group's name behind ``#``, or of a share
+            what `everyone_target` or `group_target` writes.
         gate: keeps the order for its target.
         user: the user whose connections are to be found, or through whom this connection was.
-        parent: the user's item that this connection's comes from.
+        parent: the user's item that this connection's comes from, or the group's of a share.
         node: the node that it is with, or was last.
         placed: whether it is with a node, or about to be.
         settled: whether its outcome is known.
         wild: whether it may yet turn out to be for any connection.
-        children: of a user's item: how many of its connections are not settled.
-        found: of a user's item: whether anything is known of one of its connections.
+        children: of a user's item, or a group's: how many of its connections, or shares, are not settled.
+        found: of a user's item: whether anything is known of one of its connections; of a group's: whether
+            it went to all nodes that have members.
     """
 
     __slots__ = (
@@ -171,3 +179,8 @@ class Item:
     def is_user(self) -> bool:
         """Whether it is for a user, of whose connections none is known."""
         return self.target[0] == "@"
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is for a group, or for a share of one."""
+        return self.target[0] == "#"

@@ -8,8 +8,10 @@ from sanic_ws.core.batch import (
     Batch,
     Reply,
     read_bound_target,
+    read_change_target,
     read_close_target,
     read_everyone_target,
+    read_group_target,
     read_user_target,
 )
 from sanic_ws.core.orders import read_order_target
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!?")
+_SPECIAL = frozenset("@*!?#<>")
 EVERYONE = "*"
 
 
@@ -74,9 +76,15 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         if not found:
             return Answer.NOT_MINE
         reply.details[number] = found
+        return Answer.SEVERAL
+    if target[0] in "<>":
+        return _change(hub, reply, number, target)
+    if target[0] == "#":
+        group, exclude = read_group_target(target)
+        counted = hub.deliver_to_group(group, frame, exclude)
     else:
         counted = hub.deliver_to_all(frame, read_everyone_target(target))
-        reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
+    reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
     return Answer.SEVERAL
 
 
@@ -86,8 +94,8 @@ def _ordered(
     if acks is None:
         raise MalformedBatch("orders are not carried out here")
     order, target = read_order_target(target)
-    if target[0] == "!":
-        raise MalformedBatch("nothing is ordered beside a close")
+    if target[0] in "!<>":
+        raise MalformedBatch("nothing is ordered beside a close or a change")
     if target[0] == "@":
         user, exclude = read_user_target(target)
         found = acks.deliver_to_user(order, user, frame, exclude, sender)
@@ -98,7 +106,21 @@ def _ordered(
         left_out = read_everyone_target(target)
         counted = acks.deliver_to_many(order, EVERYONE, lambda: hub.deliver_to_all(frame, left_out))
         reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
+    elif target[0] == "#":
+        group, left_out = read_group_target(target)
+        counted = acks.deliver_to_many(
+            order, f"#{group}", lambda: hub.deliver_to_group(group, frame, left_out)
+        )
+        reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
     else:
         conn, user_key = read_bound_target(target) if target[0] == "=" else (target, None)
         return acks.deliver(order, conn, frame, user_key, sender)
     return Answer.SEVERAL
+
+
+def _change(hub: Hub, reply: Reply, number: int, target: str) -> Answer:
+    change = read_change_target(target)
+    answer = hub.change(change)
+    if answer is Answer.DELIVERED:
+        reply.changes[number] = change
+    return answer

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from sanic_ws.core import json
 from sanic_ws.core.frames import binary_frame, text_frame
-from sanic_ws.core.identity import USER_FIELDS, Conn, Everyone, Group, User, check_conn, user_from_json
+from sanic_ws.core.identity import (
+    USER_FIELDS,
+    Conn,
+    Everyone,
+    Group,
+    User,
+    check_conn,
+    check_group,
+    user_from_json,
+)
 from sanic_ws.core.messages import MAX_PUSH_ID_CHARS, check_push_type, timestamp
 from sanic_ws.errors import InvalidField, InvalidJSON
 
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 Target = Conn | User | Group | Everyone
+Excluded = str | Conn | User
 Wait = Literal["none", "written", "ack", "reply"]
 """What a publisher waits for: nothing, the frame to be written, the client to confirm it, or to answer it."""
 WaitFor = Literal["first", "all"]
@@ -68,7 +78,7 @@ class PushRequest:
     """Ask for one push.
 
     Args:
-        to: a `Conn`, a `User`, `Everyone`, or several connections or users.
+        to: a `Conn`, a `User`, a `Group`, `Everyone`, or several connections or users.
         type: the application's type of the message, 1 to 128 characters, none of the gateway's own.
         data: any JSON.
         raw: in place of type and data: text sent as it is, or bytes sent as a binary frame.
@@ -77,7 +87,8 @@ class PushRequest:
             says which clients have confirmed it, and what they replied.
         timeout_s: when it ends as ``unknown``, or as ``unavailable`` if it was certainly not sent; what was
             written and not confirmed is ``delivered`` then.
-        exclude: ids of connections that get nothing.
+        exclude: who gets nothing: connections, as `Conn` or by their ids, and, unless it is for connections,
+            users.
         wait_for: ``all``, or ``first``: the first device that answers ends it, and the others are told.
         has_own_id: whether the id was given.
     """
@@ -89,7 +100,7 @@ class PushRequest:
     id: str | None = None
     wait: Wait = "written"
     timeout_s: float = DEFAULT_TIMEOUT_S
-    exclude: Collection[str] = ()
+    exclude: Collection[Excluded] = ()
     wait_for: WaitFor = "all"
     has_own_id: bool = field(init=False)
 
@@ -104,7 +115,7 @@ class PushRequest:
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
             raise InvalidField("timeout_s", f"must be more than 0 and at most {MAX_TIMEOUT_S:.0f}")
         if isinstance(self.exclude, str):
-            raise InvalidField("except", "must be a list of connection ids")
+            raise InvalidField("except", "must be a list of connections and users")
         if (self.type is None) == (self.raw is None):
             raise InvalidField("type", "is required, or else raw or raw_base64")
         if self.type is not None:
@@ -129,15 +140,13 @@ class PushRequest:
         return self.wait in ASKING
 
     @property
-    def targets(self) -> Sequence[Conn | User | Everyone]:
+    def targets(self) -> Sequence[Target]:
         """What it is for, as a list.
 
         Raises:
             InvalidField: it is for nothing, for too much, or for what is no target.
         """
-        if isinstance(self.to, Group):
-            raise InvalidField("to.group", "pushing to groups is not in this version")
-        if isinstance(self.to, (Conn, User, Everyone)):
+        if isinstance(self.to, (Conn, User, Group, Everyone)):
             return (self.to,)
         several = self.to if isinstance(self.to, Sequence) else [None]
         targets = [target for target in several if isinstance(target, (Conn, User))]
@@ -146,6 +155,20 @@ class PushRequest:
         if not 0 < len(targets) <= MAX_TARGETS:
             raise InvalidField("to", f"must name 1 to {MAX_TARGETS} targets")
         return targets
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Who gets nothing: connections by their ids, users by `@` and their tokens.
+
+        Raises:
+            InvalidField: one is neither, they are too many, or a user is to be left out of connections.
+        """
+        if len(self.exclude) > MAX_TARGETS:
+            raise InvalidField("except", f"must be at most {MAX_TARGETS}")
+        names = frozenset(_exclusion(one, f"except[{n}]") for n, one in enumerate(self.exclude))
+        if any(isinstance(target, Conn) for target in self.targets) and any(n[0] == "@" for n in names):
+            raise InvalidField("except", "users cannot be left out of a push to connections")
+        return names
 
     @property
     def content_field(self) -> str:
@@ -201,7 +224,7 @@ def read_push_request(value: Any) -> PushRequest:
         value.get("id"),
         value.get("wait", "written"),
         _read_timeout(value.get("timeout_ms")),
-        _read_conns(value["except"], "except") if "except" in value else (),
+        _read_except(value["except"]) if "except" in value else (),
         value.get("wait_for", "all"),
     )
 
@@ -272,10 +295,24 @@ def _read_whole(value: Any, field: str, most: int) -> int:
     return value
 
 
-def _read_conns(value: Any, field: str) -> list[str]:
+def _exclusion(one: Excluded, field: str) -> str:
+    if isinstance(one, User):
+        return f"@{one.token}"
+    return one.id if isinstance(one, Conn) else check_conn(one, field)
+
+
+def _read_except(value: Any) -> list[Excluded]:
     if not isinstance(value, list):
-        raise InvalidField(field, "must be a list of connection ids")
-    return [check_conn(conn, f"{field}[{number}]") for number, conn in enumerate(value)]
+        raise InvalidField("except", "must be a list of connection ids and users")
+    return [_read_excluded(one, f"except[{number}]") for number, one in enumerate(value)]
+
+
+def _read_excluded(value: Any, field: str) -> Excluded:
+    if not isinstance(value, dict):
+        return check_conn(value, field)
+    if value.keys() != {"user"}:
+        raise InvalidField(field, 'must be a connection id or {"user": {…}}')
+    return _read_user(value["user"], f"{field}.user")
 
 
 def _read_to(value: Any) -> Target | list[Target]:
@@ -298,7 +335,7 @@ def _read_conn(value: Any, field: str) -> Target:
     return Conn(check_conn(value, field))
 
 
-def _read_user(value: Any, field: str) -> Target:
+def _read_user(value: Any, field: str) -> User:
     if isinstance(value, dict) and not value.keys() <= _USER_FIELDS:
         unknown = next(name for name in value if name not in _USER_FIELDS)
         raise InvalidField(f"{field}.{unknown}", "is not part of a user")
@@ -316,5 +353,6 @@ _TARGETS: dict[str, Callable[[Any], Target | list[Target]]] = {
     "conns": lambda value: _read_many(_read_conn, value, "to.conns"),
     "user": lambda value: _read_user(value, "to.user"),
     "users": lambda value: _read_many(_read_user, value, "to.users"),
+    "group": lambda value: Group(check_group(value, "to.group")),
     "all": _read_all,
 }

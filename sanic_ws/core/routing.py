@@ -18,12 +18,12 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.batch import everyone_target
+from sanic_ws.core.batch import everyone_target, group_target
 from sanic_ws.core.calls import Calls
 from sanic_ws.core.fallback import Fallback
 from sanic_ws.core.flights import Flight, Limits, LookUp
 from sanic_ws.core.gates import Gates
-from sanic_ws.core.identity import Conn, User
+from sanic_ws.core.identity import Conn, Group, User
 from sanic_ws.core.lanes import Lanes
 from sanic_ws.core.ledger import Ledger
 from sanic_ws.core.members import Members
@@ -32,7 +32,7 @@ from sanic_ws.core.push import Item, Push
 from sanic_ws.core.seeking import Action, Probe, Seek
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from sanic_ws.core.acks import Acks
@@ -121,7 +121,8 @@ class Router:
                 self._submit_wild(push, f"@{target.key}", target, now)
             else:
                 push.count_only()
-                self._submit_wild(push, EVERYONE, None, now)
+                name = f"#{target.name}" if isinstance(target, Group) else EVERYONE
+                self._submit_wild(push, name, None, now)
         push.settle()
 
     def take_look_up(self) -> LookUp | None:
@@ -139,8 +140,10 @@ class Router:
         for item in look_up.items:
             if item.user is not None:
                 look_up.users.append(item.user.key)
-            elif item.target is EVERYONE:
+            elif item.gate is None:
                 look_up.nodes = True
+                if item.is_group:
+                    look_up.groups.append(item.target[1:])
             else:
                 look_up.conns.append(item.target)
         return look_up
@@ -151,15 +154,16 @@ class Router:
         found: Found | None,
         listing: Listing | None,
         now: float,
+        groups: Sequence[Collection[str]] = (),
     ) -> None:
-        """Take in what the registry says; None where it is out of reach."""
+        """Take in what the registry says; None where it is out of reach, nothing for groups."""
         if listing is not None:
             self._members.learn(listing, now)
         owners, users, whole = found or look_up.nothing()
         if not whole:
             # A list that lacks one of the user's devices would leave it out without a word.
             users = [[]] * len(users)
-        next_owner, next_user = iter(owners).__next__, iter(users).__next__
+        next_owner, next_user, nodes_of = iter(owners).__next__, iter(users).__next__, iter(groups)
         with self._corked():
             for gate in look_up.gates:
                 if gate.is_user:
@@ -169,7 +173,9 @@ class Router:
             for item in look_up.items:
                 if item.user is not None:
                     self._place_user(item, next_user(), now)
-                elif item.target is EVERYONE:
+                elif item.gate is None and item.is_group:
+                    self._place_group(item, next(nodes_of, None), listing, now)
+                elif item.gate is None:
                     self._place_everyone(item, certain=listing is not None, now=now)
                 else:
                     self._place(item, next_owner(), now)
@@ -370,8 +376,9 @@ class Router:
             self._ledger.tame(item)
             gate.listed = found
             item.children = 1
+            exclude = push.exclude and _left_out(push.exclude, user, found)
             for conn, owner, _ in wanted:
-                if conn in push.exclude or (push.seen is not None and push.met_before(conn)):
+                if conn in exclude or (push.seen is not None and push.met_before(conn)):
                     item.found = True
                 else:
                     item.children += 1
@@ -381,7 +388,9 @@ class Router:
 
     def _end_user(self, item: Item, now: float) -> None:
         """End a user's item with the last of its connections; if nothing came of any, ask everybody."""
-        if item.found:
+        if item.gate is None:
+            self._end_group(item, now)
+        elif item.found:
             self._ledger.close(item, now)
         else:
             self._ledger.let_wild(item)
@@ -405,6 +414,40 @@ class Router:
                 share = self._ledger.open(Item(push, everyone_target(push.exclude), None))
                 share.node = node
                 self._lanes.append(node, share)
+        self._ledger.close(item, now)
+
+    def _place_group(
+        self, item: Item, found: Collection[str] | None, listing: Listing | None, now: float
+    ) -> None:
+        """Split a group's item up by node: those that have members, or all where that is not known."""
+        push, group = item.push, item.target[1:]
+        here = set() if self._hub is None or self._node_id is None else {self._node_id}
+        nodes = self._members.known | here
+        item.found = listing is not None and listing.whole and self._members.complete
+        if self._ledger.is_late(item, now) or not (nodes or item.found):
+            self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
+            return
+        if found is not None and item.found:
+            nodes &= here.union(found)
+        if listing is None or not self._members.complete:
+            self._ledger.note(push, None, None, None, Outcome.UNKNOWN, now)
+        self._ledger.tame(item)
+        item.children = 1
+        for node in nodes:
+            if node == self._node_id and self._hub is not None:
+                for answer, number in self._answer_group_here(push, group).items():
+                    push.count(ANSWERED[answer], number)
+            else:
+                share = Item(push, group_target(group, push.exclude), None, parent=item)
+                share.node = node
+                self._lanes.append(node, self._ledger.open(share))
+                item.children += 1
+        self._ledger.end_child(item, now)
+
+    def _end_group(self, item: Item, now: float) -> None:
+        """End a group's item with the last of its shares; nobody is `offline` while there may be others."""
+        if not item.found and not item.push.counts:
+            self._ledger.note(item.push, None, None, None, Outcome.UNKNOWN, now)
         self._ledger.close(item, now)
 
     def _resume(self, gate: Gate, owner: Owner | None, now: float) -> None:
@@ -449,7 +492,7 @@ class Router:
             self._withdraw(flight.node)
 
     def _take_share(self, item: Item, details: Sequence[tuple[int, int]] | None, now: float) -> None:
-        """Add up what a node says of a push to everyone; without details it was not carried out."""
+        """Add up what a node says of its share; without details it was not carried out."""
         if details is None:
             self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
             return
@@ -467,8 +510,9 @@ class Router:
 
     def _answer_here(self, push: Push, conn: str, user: User | None = None) -> Answer:
         assert self._hub is not None
-        if push.close_code is not None:
-            return self._hub.close(conn, push.close_code)
+        if push.instead is not None:
+            # A change of groups is told to the registry before it is answered: not in passing.
+            return self._hub.close(conn, push.instead) if isinstance(push.instead, int) else Answer.NOT_YET
         user_key = None if user is None else user.key
         if push.order is not None and self._acks is not None:
             return self._acks.deliver(push.order, conn, push.frame, user_key)
@@ -483,16 +527,32 @@ class Router:
             )
         return hub.deliver_to_all(push.frame, push.exclude)
 
+    def _answer_group_here(self, push: Push, group: str) -> Mapping[Answer, int]:
+        hub = self._hub
+        assert hub is not None
+        if push.order is not None and self._acks is not None:
+            return self._acks.deliver_to_many(
+                push.order, f"#{group}", lambda: hub.deliver_to_group(group, push.frame, push.exclude)
+            )
+        return hub.deliver_to_group(group, push.frame, push.exclude)
+
     def _corked(self) -> AbstractContextManager[None]:
         return nullcontext() if self._hub is None else self._hub.corked()
 
 
-def _merged(targets: Sequence[Conn | User | Everyone]) -> list[Conn | User | Everyone]:
+def _merged(targets: Sequence[Conn | User | Group | Everyone]) -> list[Conn | User | Group | Everyone]:
     """Name a user once who is named for all devices and for some kinds of them."""
     everywhere = {t.key for t in targets if isinstance(t, User) and t.from_type is None}
-    merged: dict[object, Conn | User | Everyone] = {}
+    merged: dict[object, Conn | User | Group | Everyone] = {}
     for target in targets:
         if isinstance(target, User) and target.key in everywhere and target.from_type is not None:
             continue
         merged.setdefault(target, target)
     return list(merged.values())
+
+
+def _left_out(exclude: Collection[str], user: User, found: Sequence[UserConnection]) -> Collection[str]:
+    """Return which connections get nothing; those of a user's that are left out by the user's name, too."""
+    users = [User.from_token(name[1:]) for name in exclude if name[0] == "@"]
+    kinds = {other.from_type for other in users if other.key == user.key}
+    return {*exclude, *(conn for conn, _, kind in found if kinds and (None in kinds or kind in kinds))}

@@ -32,7 +32,7 @@ from sanic_ws.errors import (
 from sanic_ws.registry import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Collection, Coroutine, Sequence
     from typing import Any
 
     from sanic_ws.broker import Broker
@@ -187,14 +187,17 @@ class Dispatcher:
 
     async def _look_up(self, look_up: LookUp) -> None:
         found = listing = None
+        groups: Sequence[Collection[str]] = ()
         try:
             found = await self._directory.look_up(look_up.conns, look_up.users)
-            if look_up.nodes:
+            if look_up.groups:
+                listing, groups = await self._directory.look_up_groups(look_up.groups)
+            elif look_up.nodes:
                 listing = await self._directory.listing()
         except RegistryUnavailable as exc:
             log.debug("look-up failed: %s", exc)
         self._under_way = None
-        self._router.looked_up(look_up, found, listing, monotonic())
+        self._router.looked_up(look_up, found, listing, monotonic(), groups)
         self._advance()
 
     async def _list_nodes(self) -> None:

@@ -105,6 +105,8 @@ def _field(target: Target) -> str:
     match target:
         case Conn():
             return "conn"
+        case Group():
+            return "group"
         case Everyone():
             return "all"
     return "user"

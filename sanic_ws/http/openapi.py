@@ -22,6 +22,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 HTML = "text/html; charset=utf-8"
 _KEY = "apiKey"
+_IN_PATH = {"conn": "ConnId", "group": "GroupName"}
 _ERRORS = {
     400: "it breaks the contract: `field` says where",
     401: "there is no API key, or it is none of ours",
@@ -123,7 +124,7 @@ def _describe_operation(handler: Any, operation: _Operation, path: str, *, secur
     if more:
         described["description"] = more
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": ref("ConnId")}
+        {"name": name, "in": "path", "required": True, "schema": ref(_IN_PATH[name])}
         for name in re.findall(r"{(\w+)}", path)
     ] + [
         {"name": name, "in": "query", "required": name in operation.required, "schema": schema}

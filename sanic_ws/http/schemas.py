@@ -72,6 +72,12 @@ _OPTIONAL_ID: Schema = {
 }
 
 
+_NO_USERS_LEFT_OUT_OF_CONNECTIONS: Schema = {
+    "if": {"properties": {"to": {"anyOf": [{"required": ["conn"]}, {"required": ["conns"]}]}}},
+    "then": {"properties": {"except": {"items": {"$ref": "#/components/schemas/ConnId"}}}},
+}
+
+
 def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Schema:
     """Describe a push with some content that asks nothing of clients; all else is the same for every push."""
     wait: Schema = {
@@ -84,7 +90,7 @@ def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Sche
 
 
 def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema:
-    return _object(
+    described = _object(
         ("id", "wait_for", "timeout_ms", "except", "offline", "ttl_s", *optional),
         about,
         **own,
@@ -102,10 +108,17 @@ def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema
             "description": "when it ends as unknown, or as unavailable if it was certainly not sent; "
             "what was written and not confirmed is delivered then",
         },
-        **{"except": _list(ref("ConnId"), description="connections that get nothing")},
+        **{
+            "except": _list(
+                ref("Excluded"),
+                maxItems=MAX_TARGETS,
+                description="who gets nothing; users only where the push is not for connections",
+            )
+        },
         offline={"const": "fail"},
         ttl_s={"type": "integer", "minimum": 1, "maximum": MAX_TTL_S},
     )
+    return described | _NO_USERS_LEFT_OUT_OF_CONNECTIONS
 
 
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
@@ -131,6 +144,13 @@ _REQUESTS: dict[str, Schema] = {
         "pattern": f"^{CONN_PATTERN}$",
         "description": "a connection's id, its sign",
     },
+    "GroupName": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": MAX_ID_CHARS,
+        "description": "a group's name",
+    },
+    "Excluded": {"oneOf": [ref("ConnId"), _object(user=ref("UserTarget"))]},
     "UserTarget": _object(
         USER_FIELDS[1:],
         "a user's connections, with fromType those of one kind of device",
@@ -141,7 +161,7 @@ _REQUESTS: dict[str, Schema] = {
     ),
     "Target": {
         "description": "whom a push is for",
-        "oneOf": [*_DEVICE_TARGETS, _object(all={"const": True})],
+        "oneOf": [*_DEVICE_TARGETS, _object(group=ref("GroupName")), _object(all={"const": True})],
     },
     "DeviceTarget": {"description": "whose clients may be asked", "oneOf": _DEVICE_TARGETS},
     "MessagePush": _push("a message of an application's type", ("data",), type=_TYPE, data=_DATA),
@@ -171,6 +191,7 @@ _REQUESTS: dict[str, Schema] = {
     "Batch": _object(pushes=_list(ref("Push"), maxItems=MAX_BATCH)),
     "BatchLines": _list(ref("Push"), maxItems=MAX_BATCH, description="one push a line"),
 }
+_NO_DELIVERIES = "left out for a push to a group or to all, and with wait: none"
 _ANSWERS: dict[str, Schema] = {
     "Outcome": {"type": "string", "enum": [str(outcome) for outcome in Outcome]},
     "Route": {"type": "string", "enum": [str(route) for route in Route]},
@@ -190,7 +211,7 @@ _ANSWERS: dict[str, Schema] = {
         id=TEXT,
         outcome=ref("Outcome"),
         counts=_counts(Outcome, "how many connections had which outcome"),
-        deliveries=_list(ref("Delivery"), description="left out for a push to all, and with wait: none"),
+        deliveries=_list(ref("Delivery"), description=_NO_DELIVERIES),
     ),
     "Receipts": _object((), "in the order of the pushes", receipts=_list(ref("Receipt"), maxItems=MAX_BATCH)),
     "User": _object(USER_FIELDS[1:], **dict.fromkeys(USER_FIELDS, NAME)),
@@ -203,6 +224,10 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "Connections": _object(user=ref("User"), connections=_list(ref("Connection"))),
     "Closed": _object(conn=ref("ConnId"), closed={"const": True}, node=TEXT),
+    "Group": _object(
+        group=ref("GroupName"), nodes=_list(TEXT, description="those with connections that are in it")
+    ),
+    "Member": _object(group=ref("GroupName"), conn=ref("ConnId"), member=YES_OR_NO),
     "Node": _object(
         node={**TEXT, "description": "its id, new at each start"},
         name=TEXT,

@@ -103,7 +103,8 @@ class Lease:
             # Nobody believed in this node, and may have removed what it holds: first that, and then the node.
             self._owed = not await self._membership.assert_all()
         began = monotonic()
-        told = not self._owed and (self._telling is None or self._telling.done())
+        owes = self._owed or self._membership.owes
+        told = not owes and (self._telling is None or self._telling.done())
         whole = await self._registry.heartbeat(self._info(), self._lease_s, told=told)
         self._ends = began + self._lease_s
         self._owed = self._owed or not whole

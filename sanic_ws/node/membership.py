@@ -16,17 +16,20 @@ from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.flights import Owner
 from sanic_ws.core.identity import are_two
 from sanic_ws.core.messages import BadMessage, error_frame
+from sanic_ws.core.outcomes import Answer
 from sanic_ws.dispatch import Rounds
 from sanic_ws.errors import BrokerError, IdentityTaken, RegistryUnavailable
+from sanic_ws.node.grouping import Grouping
 from sanic_ws.registry import Claim, Claimed, Release
 from sanic_ws.registry.port import ENTRY_S
 from sanic_ws.tasks import take_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Sequence
+    from collections.abc import Coroutine, Iterable, Sequence
     from typing import Any
 
     from sanic_ws.broker import Broker
+    from sanic_ws.core.groups import Change
     from sanic_ws.core.hub import Hub, Socket
     from sanic_ws.core.identity import User
     from sanic_ws.registry import Registry
@@ -49,13 +52,18 @@ class Membership:
             that follows the registry never misses it.
         registry: where they are registered.
         broker: tells another node that one of its connections has moved here.
+        rejoin_s: for how long a connection's groups are kept after it has left.
     """
 
-    def __init__(self, node_id: str, hub: Hub, registry: Registry, broker: Broker) -> None:
+    def __init__(
+        self, node_id: str, hub: Hub, registry: Registry, broker: Broker, rejoin_s: float = 0.0
+    ) -> None:
         self._node_id = node_id
         self._hub = hub
         self._registry = registry
         self._broker = broker
+        self._rejoin_s = rejoin_s
+        self._grouping = Grouping(node_id, hub, registry)
         self._claims: Rounds[Claim, Claimed] = Rounds(registry.claim)
         self._releases: Rounds[Release, None] = Rounds(self._release)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -80,6 +88,8 @@ class Membership:
         if here is not None and are_two(socket.user, here.user):
             raise IdentityTaken(_TAKEN)
         replaced = self._hub.add(socket)
+        if replaced is not None and replaced.groups.joined:
+            self._hub.regroup(socket, socket.groups.join(replaced.groups.joined))
         claim = self._claims.add(self._claim(socket))
         try:
             claimed = await asyncio.shield(claim)
@@ -95,6 +105,8 @@ class Membership:
             self._take(socket, claimed)
         if replaced is not None:
             replaced.close(CloseCode.REPLACED)
+        if socket.groups.all:
+            await self._grouping.tell(socket.groups.all)
 
     async def _step_back(self, socket: Socket, replaced: Socket | None) -> None:
         """Give an id back to the connection here that had it."""
@@ -115,7 +127,7 @@ class Membership:
         if replaced is not None and self._hub.get(socket.conn) is replaced:
             await self._reclaim(replaced, self._owner(socket))
         else:
-            self._let_go(Release(socket.conn, self._owner(socket), socket.user))
+            self._let_go(self._release_of(socket, socket.user))
 
     async def _reclaim(self, socket: Socket, gone: Owner) -> None:
         """Take an id back from a session of this node that is not here any more."""
@@ -134,6 +146,33 @@ class Membership:
             self._let_go(Release(socket.conn, self._owner(socket), before, conn_too=False))
         await self.assert_again(socket)
 
+    async def change_group(self, change: Change) -> Answer:
+        """Have a connection join or leave a group, in hub and registry before this returns.
+
+        Where the registry cannot be told it has not joined, and that is `Answer.NOT_YET`.
+        """
+        answer = self._hub.change(change)
+        return await self.confirm(change) if answer is Answer.DELIVERED else answer
+
+    async def confirm(self, change: Change) -> Answer:
+        """Tell the registry of a change in the hub, or take it back."""
+        socket = self._hub.get(change.conn)
+        if socket is None:
+            return Answer.NOT_MINE
+        told, _ = await asyncio.gather(self._grouping.tell([change.group]), self.assert_again(socket))
+        if told or not change.joins:
+            return Answer.DELIVERED
+        groups = socket.groups
+        self._hub.regroup(socket, groups._replace(joined=groups.joined - {change.group}))
+        self._grouping.note_left()
+        return Answer.NOT_YET
+
+    async def grant(self, socket: Socket, groups: frozenset[str]) -> None:
+        """Have a connection be in the groups of its proof of identity, and not in those of the last one."""
+        before = socket.groups
+        self._hub.regroup(socket, before._replace(granted=groups))
+        await self._grouping.tell(before.all ^ socket.groups.all)
+
     async def assert_again(self, socket: Socket) -> bool:
         """Tell the registry once more that a connection is here; say whether it could be told."""
         try:
@@ -147,7 +186,13 @@ class Membership:
     def leave(self, socket: Socket) -> None:
         """Take a connection out; nothing happens to an id that a newer session has."""
         if self._hub.remove(socket):
-            self._let_go(Release(socket.conn, self._owner(socket), socket.user))
+            self._let_go(self._release_of(socket, socket.user))
+            self._grouping.note_left()
+
+    @property
+    def owes(self) -> bool:
+        """Whether there are members of groups here that the registry could not be told of."""
+        return bool(self._grouping.owed)
 
     async def assert_all(self) -> bool:
         """Tell the registry of every connection here, as after it was emptied; say whether it knows all."""
@@ -159,7 +204,7 @@ class Membership:
                 break
         if sockets:
             log.info("asserted %d of %d connections", told, len(sockets))
-        return told == len(sockets)
+        return await self._grouping.assert_all() and told == len(sockets)
 
     async def sweep(self, elapsed_s: float) -> None:
         """Assert the next few connections, so that in a third of an entry's life all have had their turn."""
@@ -171,18 +216,24 @@ class Membership:
         unclaimed = [socket for socket in self._hub if not socket.generation]
         here = [socket for socket in sockets if self._hub.get(socket.conn) is socket]
         await asyncio.gather(*(self.assert_again(socket) for socket in (*unclaimed, *here)))
+        await self._grouping.sweep(elapsed_s)
 
     async def close(self) -> None:
         """Wait until what has left is out of the registry."""
         await self._claims.join()
         await self._releases.join()
+        await self._grouping.close()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
             for task in late:
                 task.cancel()
 
     def _claim(self, socket: Socket) -> Claim:
-        return Claim(socket.conn, self._owner(socket), socket.generation, socket.user, socket.began)
+        joined = socket.groups.joined
+        return Claim(socket.conn, self._owner(socket), socket.generation, socket.user, socket.began, joined)
+
+    def _release_of(self, socket: Socket, user: User | None) -> Release:
+        return Release(socket.conn, self._owner(socket), user, rejoin_s=self._rejoin_s)
 
     def _owner(self, socket: Socket) -> Owner:
         return Owner(self._node_id, socket.session)
@@ -203,13 +254,17 @@ class Membership:
                 socket.close(CloseCode.REPLACED)
             return
         self.reasserted += claimed.missing
+        is_new = not socket.generation
         socket.generation = claimed.generation
         if self._hub.get(socket.conn) is not socket:
             # It left while the claim was under way: the release was too early to find it.
-            self._let_go(Release(socket.conn, self._owner(socket), socket.user or claimed.user))
+            self._let_go(self._release_of(socket, socket.user or claimed.user))
             return
         if socket.user is None and claimed.user is not None:
             self._hub.bind(socket, claimed.user)
+        if is_new and not claimed.groups <= socket.groups.joined:
+            self._hub.regroup(socket, socket.groups.join(claimed.groups))
+            self._start(self._tell_groups(socket.groups.all))
         if claimed.before is not None and claimed.before.node != self._node_id:
             self._start(self._tell_replaced(socket.conn, claimed.before))
 
@@ -217,6 +272,9 @@ class Membership:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _tell_groups(self, groups: Iterable[str]) -> None:
+        await self._grouping.tell(groups)
 
     async def _tell_replaced(self, conn: str, owner: Owner) -> None:
         """Close the socket that had the id. Its node finds out by itself later, where it cannot be told."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sanic_ws.broker import Call
-    from sanic_ws.core.batch import Batch
+    from sanic_ws.core.batch import Batch, Reply
     from sanic_ws.core.reports import Report
     from sanic_ws.settings import Settings
 
@@ -61,7 +61,7 @@ class Node:
         self._reporting = Reporting(self._report)
         self.acks = Acks(self.hub, self._reporting.add)
         self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub, self.acks)
-        self.membership = Membership(self.id, self.hub, self.registry, self.broker)
+        self.membership = Membership(self.id, self.hub, self.registry, self.broker, settings.lease_s)
         self._calls = Calls(self.dispatcher, settings.max_message_bytes)
         self._lease = Lease(
             self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
@@ -151,7 +151,9 @@ class Node:
             self.set_aside += 1
             log.warning("batch set aside: %s", exc)
             return False
-        if batch.id:
+        if batch.id and reply.changes:
+            self.spawn(self._confirm(reply, reply_to))
+        elif batch.id:
             self.spawn(self.broker.answer(reply_to, encode_reply(reply)))
         if batch.seek:
             self._assert_found(batch, reply.answers)
@@ -163,7 +165,16 @@ class Node:
         self.set_aside += answer is None
         return answer
 
-    def _carry_out(self, batch: Batch, sender: str) -> Any:
+    async def _confirm(self, reply: Reply, reply_to: str) -> None:
+        """Answer a batch once the registry knows which groups it has changed."""
+        confirmed = await asyncio.gather(*map(self.membership.confirm, reply.changes.values()))
+        answers = bytearray(reply.answers)
+        for number, answer in zip(reply.changes, confirmed, strict=True):
+            answers[number] = answer
+        reply.answers = bytes(answers)
+        await self.broker.answer(reply_to, encode_reply(reply))
+
+    def _carry_out(self, batch: Batch, sender: str) -> Reply:
         self.batches += 1
         if self._ages.age_s(sender, batch.sent_at, time.time()) * 1000 > batch.ttl_ms:
             return refuse(batch, self.id, Answer.EXPIRED)

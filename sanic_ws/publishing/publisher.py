@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from sanic_ws.backends import make_broker, make_registry
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target, Wait, WaitFor
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, PushRequest, Target, Wait, WaitFor
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
 from sanic_ws.publishing.sending import push_all
@@ -82,7 +82,7 @@ class Publisher:
         wait: Wait = "written",
         wait_for: WaitFor = "all",
         timeout_s: float = DEFAULT_TIMEOUT_S,
-        exclude: Collection[str] = (),
+        exclude: Collection[Excluded] = (),
     ) -> Receipt:
         """Push one message; see `PushRequest` for the arguments.
 

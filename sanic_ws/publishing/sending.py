@@ -17,6 +17,7 @@ from sanic_ws.errors import InvalidField, TooLarge
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from sanic_ws.core.groups import Change
     from sanic_ws.dispatch import Dispatcher
 
 
@@ -82,6 +83,17 @@ async def push_all(
 
 async def close_connection(dispatcher: Dispatcher, conn: str, code: int) -> Receipt:
     """Have the owner close a connection; `delivered` says that it was asked to."""
+    return await _ask_owner(dispatcher, conn, close_code=code)
+
+
+async def change_groups(dispatcher: Dispatcher, change: Change) -> Receipt:
+    """Have the owner change a connection's groups; `delivered` says that it has, and the registry knows."""
+    return await _ask_owner(dispatcher, change.conn, change=change)
+
+
+async def _ask_owner(
+    dispatcher: Dispatcher, conn: str, *, close_code: int | None = None, change: Change | None = None
+) -> Receipt:
     call = _Call(1)
     now = monotonic()
     push = Push(
@@ -91,7 +103,8 @@ async def close_connection(dispatcher: Dispatcher, conn: str, code: int) -> Rece
         started=now,
         deadline=now + DEFAULT_TIMEOUT_S,
         done=call.done,
-        close_code=code,
+        close_code=close_code,
+        change=change,
     )
     dispatcher.submit([push])
     await call.future
@@ -104,7 +117,7 @@ def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Pus
         request.id,
         request.targets,
         request.frame(),
-        exclude=frozenset(request.exclude) if request.exclude else NOBODY,
+        exclude=request.left_out if request.exclude else NOBODY,
         started=now,
         deadline=now + request.timeout_s,
         done=done,

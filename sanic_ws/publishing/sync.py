@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target, Wait, WaitFor
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, PushRequest, Target, Wait, WaitFor
 from sanic_ws.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SyncPublisher:
         wait: Wait = "written",
         wait_for: WaitFor = "all",
         timeout_s: float = DEFAULT_TIMEOUT_S,
-        exclude: Collection[str] = (),
+        exclude: Collection[Excluded] = (),
     ) -> Receipt:
         """Push one message; see `Publisher.push`."""
         request = PushRequest(to, type, data, raw, id, wait, timeout_s, exclude, wait_for)

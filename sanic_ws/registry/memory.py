@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
+from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner, UserConnection
 from sanic_ws.core.identity import are_two
 from sanic_ws.registry.port import (
     BINDING_S,
+    ENTRY_S,
     GENERATION_EPOCH_S,
     GENERATIONS_PER_S,
     LATE_S,
@@ -17,6 +18,7 @@ from sanic_ws.registry.port import (
     Claim,
     Claimed,
     Info,
+    Mark,
     NodeInfo,
     Release,
 )
@@ -33,6 +35,12 @@ class _Entry:
     generation: int
     user: User | None
     unbound_at: float = 0.0
+    groups: frozenset[str] = frozenset()
+    groups_until: float = 0.0
+
+    def groups_left(self) -> frozenset[str]:
+        """Return the groups that are not given up yet."""
+        return self.groups if self.groups_until > time.monotonic() else frozenset()
 
 
 @dataclass(slots=True)
@@ -41,6 +49,7 @@ class _Store:
 
     conns: dict[str, _Entry] = field(default_factory=dict)
     users: dict[str, dict[str, tuple[Owner, str | None]]] = field(default_factory=dict)
+    groups: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
     nodes: dict[str, tuple[float, NodeInfo]] = field(default_factory=dict)
 
 
@@ -68,6 +77,10 @@ class MemoryRegistry:
             [UserConnection(conn, owner, kind) for conn, (owner, kind) in conns.items()] for conns in found
         ]
         return Found(owners, listed)
+
+    async def look_up_groups(self, groups: Sequence[str]) -> FoundGroups:
+        """Return which nodes have members of each group, and the ids of all nodes."""
+        return FoundGroups(await self.listing(), [list(self._store.groups.get(g, ())) for g in groups])
 
     async def listing(self) -> Listing:
         """Return the ids of the nodes."""
@@ -104,7 +117,11 @@ class MemoryRegistry:
                     accepted=False, generation=had.generation, before=had.owner, user=user, missing=False
                 )
             generation = had.generation if same else max(had.generation + 1, began)
-        self._store.conns[claim.conn] = _Entry(claim.owner, generation, user)
+        groups = claim.groups if claim.generation else claim.groups | had.groups_left()
+        until = time.monotonic() + ENTRY_S
+        self._store.conns[claim.conn] = _Entry(
+            claim.owner, generation, user, groups=groups, groups_until=until
+        )
         if user is not None:
             self._enlist(claim, user)
         return Claimed(
@@ -113,6 +130,7 @@ class MemoryRegistry:
             before=None if same else had.owner,
             user=user,
             missing=not same and claim.generation > 0,
+            groups=groups,
         )
 
     def _enlist(self, claim: Claim, user: User) -> None:
@@ -129,11 +147,17 @@ class MemoryRegistry:
                 self._delist(release, release.user)
             entry = self._store.conns.get(release.conn)
             if release.conn_too and entry is not None and entry.owner == release.owner:
-                if entry.user is None:
-                    del self._store.conns[release.conn]
-                else:
-                    entry.owner = None
-                    entry.unbound_at = time.monotonic() + BINDING_S
+                self._disown(release, entry)
+
+    def _disown(self, release: Release, entry: _Entry) -> None:
+        """Leave the binding, and the groups for a while."""
+        rejoin_s = release.rejoin_s if entry.groups else 0.0
+        if entry.user is None and not rejoin_s:
+            del self._store.conns[release.conn]
+            return
+        entry.owner = None
+        entry.groups_until = time.monotonic() + rejoin_s
+        entry.unbound_at = time.monotonic() + (rejoin_s if entry.user is None else BINDING_S)
 
     def _delist(self, release: Release, user: User) -> None:
         conns = self._store.users.get(user.key, {})
@@ -142,6 +166,23 @@ class MemoryRegistry:
             del conns[release.conn]
             if not conns:
                 del self._store.users[user.key]
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Note which groups have members where."""
+        for mark in marks:
+            self._mark(mark)
+
+    def _mark(self, mark: Mark) -> None:
+        now = time.monotonic()
+        nodes = self._store.groups.get(mark.group, {})
+        if nodes.get(mark.node, (0, 0.0))[0] > mark.turn:
+            return
+        nodes = {n: entry for n, entry in nodes.items() if n != mark.node and entry[1] > now}
+        if mark.here:
+            nodes[mark.node] = (mark.turn, now + ENTRY_S)
+        self._store.groups[mark.group] = nodes
+        if not nodes:
+            del self._store.groups[mark.group]
 
     async def heartbeat(self, info: NodeInfo, lease_s: float, *, told: bool = True) -> bool:  # noqa: ARG002
         """Renew the node's lease; return whether all that this node told is surely there still."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sanic_ws.core.flights import Found, Listing, Owner
+    from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner
     from sanic_ws.core.identity import User
 
 BINDING_S = 12 * 3600
@@ -40,6 +40,7 @@ class Claim:
             is kept and told.
         began: with generation 0: when the session did, in this process's monotonic seconds; None: now. A
             claim that comes late is not newer than those of sessions that began after it.
+        groups: which ones it has joined; with generation 0 those of the session before it are added.
     """
 
     conn: str
@@ -47,6 +48,7 @@ class Claim:
     generation: int = 0
     user: User | None = None
     began: float | None = None
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Claimed:
         missing: whether the registry had not known the claim, though it was not a new one.
         taken: whether the claim was refused because it was a new session's and the id is bound to another
             identity, which then is `user`. A session that has the id already may bind it to somebody else.
+        groups: which ones the connection has joined; none where the claim was refused.
     """
 
     accepted: bool
@@ -70,6 +73,7 @@ class Claimed:
     user: User | None
     missing: bool
     taken: bool = False
+    groups: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,28 @@ class Release:
         user: who it was bound to.
         conn_too: False leaves the connection and takes it from the user only, as when it is bound to
             somebody else.
+        rejoin_s: for how long its groups are kept for a session that comes after it.
     """
 
     conn: str
     owner: Owner
     user: User | None
     conn_too: bool = True
+    rejoin_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Say that a node has members of a group, or none any more; expires after `ENTRY_S`.
+
+    Attributes:
+        turn: the node's number for it, higher each time: one that comes late changes nothing.
+    """
+
+    group: str
+    node: str
+    turn: int
+    here: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +141,9 @@ class Directory(Protocol):
     async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
         """Return each connection's owner and the connections of each user key."""
 
+    async def look_up_groups(self, groups: Sequence[str]) -> FoundGroups:
+        """Return which nodes have members of each group, and the ids of all nodes."""
+
     async def listing(self) -> Listing:
         """Return the ids of the nodes."""
 
@@ -136,6 +159,9 @@ class Registry(Directory, Protocol):
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Register connections or assert them again: the newest session of an id wins."""
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Note which groups have members where."""
 
     async def heartbeat(self, info: NodeInfo, lease_s: float, *, told: bool = True) -> bool:
         """Renew the node's lease, by the registry's clock; return whether it surely has all it was told.

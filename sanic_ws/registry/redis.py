@@ -12,13 +12,14 @@ the gateway's::
 from __future__ import annotations
 
 from itertools import count
+from math import ceil
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from sanic_ws.core import json
-from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
-from sanic_ws.core.identity import User
+from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner, UserConnection
+from sanic_ws.core.identity import Group, User
 from sanic_ws.core.redis_url import parse_redis_url
 from sanic_ws.registry.clock import RemoteClock
 from sanic_ws.registry.mending import WHOLE, Mending
@@ -31,12 +32,13 @@ from sanic_ws.registry.port import (
     Claim,
     Claimed,
     Info,
+    Mark,
     NodeInfo,
     Release,
 )
 from sanic_ws.registry.redis_clients import connect
 from sanic_ws.registry.redis_link import COMMAND_TIMEOUT_S
-from sanic_ws.registry.scripts import BEAT, CLAIM, DELIST, ENLIST, RELEASE, Script
+from sanic_ws.registry.scripts import BEAT, CLAIM, DELIST, ENLIST, MARK, RELEASE, Script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -82,13 +84,24 @@ class RedisRegistry:
 
     async def listing(self) -> Listing:
         """Return the ids of the nodes."""
+        return (await self.look_up_groups(())).listing
+
+    async def look_up_groups(self, groups: Sequence[str]) -> FoundGroups:
+        """Return which nodes have members of each group, and the ids of all nodes."""
         key, whole = self._nodes_key, self._whole_key
+        group_keys = [self._group_key(group) for group in groups]
         calls: list[Call] = [
             (key, ("TIME",)),
             (key, ("ZRANGE", key, 0, -1, "WITHSCORES")),
+            *((group_key, ("GET", group_key)) for group_key in group_keys),
+            # Last, so that it was whole when the others were read.
             (whole, ("GET", whole)),
         ]
-        (seconds, micros), listed, state = await self._servers.run(calls, COMMAND_TIMEOUT_S)
+        time, listed, *marked, state = await self._servers.run(calls, COMMAND_TIMEOUT_S)
+        return FoundGroups(self._listing(time, listed, state), [self._marked(value) for value in marked])
+
+    def _listing(self, time: list[bytes], listed: list[bytes], state: bytes | None) -> Listing:
+        seconds, micros = time
         now = int(seconds) * 1_000_000 + int(micros)
         nodes: tuple[list[str], list[str]] = [], []
         for node, expiry in zip(listed[::2], listed[1::2], strict=True):
@@ -106,6 +119,7 @@ class RedisRegistry:
                 BINDING_S,
                 ENTRY_S,
                 self._generation_at(claim.began),
+                " ".join(Group(group).token for group in claim.groups),
             )
             for claim in claims
         )
@@ -137,11 +151,24 @@ class RedisRegistry:
         )
         await self._run(DELIST, listed)
         owned = (
-            RELEASE.call(f"{self._prefix}:conn:{{{release.conn}}}", *release.owner, BINDING_S)
+            RELEASE.call(
+                f"{self._prefix}:conn:{{{release.conn}}}",
+                *release.owner,
+                BINDING_S,
+                ceil(release.rejoin_s),
+            )
             for release in releases
             if release.conn_too
         )
         await self._run(RELEASE, owned)
+
+    async def mark(self, marks: Sequence[Mark]) -> None:
+        """Note which groups have members where."""
+        calls = (
+            MARK.call(self._group_key(mark.group), mark.node, mark.turn, int(mark.here), ENTRY_S)
+            for mark in marks
+        )
+        await self._run(MARK, calls)
 
     async def heartbeat(self, info: NodeInfo, lease_s: float, *, told: bool = True) -> bool:
         """Renew the node's lease; return whether all that this node told is surely there still.
@@ -223,6 +250,9 @@ class RedisRegistry:
     def _nodes_key(self) -> str:
         return f"{self._prefix}:nodes"
 
+    def _group_key(self, group: str) -> str:
+        return f"{self._prefix}:group:{{{Group(group).token}}}"
+
     async def _run(self, script: Script, calls: Iterable[Call]) -> list[Any]:
         """Run a script once for each call, in one round trip."""
         calls = list(calls)
@@ -231,7 +261,7 @@ class RedisRegistry:
     def _info(self, value: bytes | None) -> Info | None:
         if value is None:
             return None
-        *_, generation, identity = value.split(_SEP, 3)
+        _, _, generation, identity, *_ = value.split(_SEP)
         user = User.from_token(identity.decode()) if identity else None
         return Info(self._owner(value), user, int(generation))
 
@@ -251,6 +281,9 @@ class RedisRegistry:
             found.append(UserConnection(conn.decode(), owner, unquote(self._name(kind)) if kind else None))
         return found
 
+    def _marked(self, value: bytes | None) -> list[str]:
+        return [self._name(line.split(_SEP, 1)[0]) for line in (value or b"").splitlines()]
+
     def _name(self, node: bytes) -> str:
         """Return the one string for a node's id: a cluster has few nodes, a round has many owners."""
         name = self._names.get(node)
@@ -262,7 +295,7 @@ class RedisRegistry:
 
 
 def _claimed(answer: list[Any]) -> Claimed:
-    accepted, generation, node, session, identity, missing, taken = answer
+    accepted, generation, node, session, identity, missing, taken, groups = answer
     return Claimed(
         accepted=bool(accepted),
         generation=int(generation),
@@ -270,4 +303,5 @@ def _claimed(answer: list[Any]) -> Claimed:
         user=User.from_token(identity.decode()) if identity else None,
         missing=bool(missing),
         taken=bool(taken),
+        groups=frozenset(Group.from_token(token).name for token in groups.decode().split()),
     )

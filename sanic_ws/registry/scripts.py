@@ -3,7 +3,9 @@
 Keys; every script touches one of them, every entity has its own hash tag::
 
     <prefix>:conn:{id}      node ␟ session ␟ generation ␟ identity       string
+                            and, if it has joined groups, ␟ until ␟ these
     <prefix>:user:{user}    conn ␟ node ␟ session ␟ fromType, one a line    string
+    <prefix>:group:{group}  node ␟ turn ␟ expiry, one a line               string
     <prefix>:nodes          node → expiry                                  sorted set
     <prefix>:node:{id}      what the node is and holds, JSON               string
     <prefix>:whole          ``whole``; missing or else: nodes assert anew     string
@@ -12,8 +14,11 @@ Strings, so that one MGET looks up a whole round. ``␟`` is U+001F, which no id
 ``node`` is empty where only the binding is left. An owner's entry has no lease of its own: it is worth
 as much as its node's lease (``nodes``), which the node's heartbeat renews, so that a million idle
 connections cost Redis nothing. What a dead node leaves in a user's list goes when a push meets it, or
-when the list is full. Generations are Redis's own clock, see `GENERATION_EPOCH_S`. Values are kept short:
-up to 44 bytes Redis needs one allocation for them.
+when the list is full. A group has a line for each node with members, so that a push costs no more messages
+than that; a node asserts its lines as it does its connections, and one that is not listed in ``nodes`` is not
+believed. A connection's groups stay with its entry for whoever comes back under its id, ``until`` Redis's
+clock says that it is too late. Generations are Redis's own clock, see `GENERATION_EPOCH_S`. Values are kept
+short: up to 44 bytes Redis needs one allocation for them.
 
 A claim that says when its session began, and is read later than `LATE_S` after that, has been on its way
 for too long: it is not newer than sessions that began after it.
@@ -27,7 +32,7 @@ from typing import Any
 
 from sanic_ws.registry.port import GENERATIONS_PER_S, LATE_S
 
-__all__ = ["BEAT", "CLAIM", "DELIST", "ENLIST", "RELEASE", "Script"]
+__all__ = ["BEAT", "CLAIM", "DELIST", "ENLIST", "MARK", "RELEASE", "Script"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +53,39 @@ class Script:
 
 CLAIM = Script(
     """
--- KEYS: conn. ARGV: node, session, generation, identity, binding_s, entry_s, began (0: now).
--- Returns {accepted, generation, node before, session before, identity, missing, taken}.
+-- KEYS: conn. ARGV: node, session, generation, identity, binding_s, entry_s, began (0: now), groups.
+-- Returns {accepted, generation, node before, session before, identity, missing, taken, groups}.
 local node, session, generation, identity = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local had = redis.call('GET', KEYS[1])
-local node_before, session_before, generation_before, identity_before = '', '', 0, ''
+local node_before, session_before, generation_before, identity_before, rest = '', '', 0, '', ''
 if had then
-  node_before, session_before, generation_before, identity_before =
-    string.match(had, '^([^\\31]*)\\31([^\\31]*)\\31(%d+)\\31(.*)$')
+  node_before, session_before, generation_before, identity_before, rest =
+    string.match(had, '^([^\\31]*)\\31([^\\31]*)\\31(%d+)\\31([^\\31]*)(.*)$')
   generation_before = tonumber(generation_before)
 end
 local same = node_before == node and session_before == session
 if generation == 0 and not same and identity ~= '' and identity_before ~= '' and
     string.match(identity, '^[^;]*') ~= string.match(identity_before, '^[^;]*') then
-  return {0, string.format('%.0f', generation_before), node_before, session_before, identity_before, 0, 1}
+  return {0, string.format('%.0f', generation_before), node_before, session_before, identity_before, 0, 1, ''}
 end
 if identity == '' then identity = identity_before end
 local missing = 0
 if not same then
   if generation > 0 and generation < generation_before and node_before ~= '' then
-    return {0, string.format('%.0f', generation_before), node_before, session_before, identity, 0, 0}
+    return {0, string.format('%.0f', generation_before), node_before, session_before, identity, 0, 0, ''}
   end
   if generation > 0 then missing = 1 end
+end
+local groups = ARGV[8]
+if generation == 0 and rest ~= '' then
+  local ends, groups_before = string.match(rest, '^\\31(%d+)\\31(.*)$')
+  if tonumber(redis.call('TIME')[1]) < tonumber(ends) then
+    for group in string.gmatch(groups_before, '[^ ]+') do
+      if not string.find(' ' .. groups .. ' ', ' ' .. group .. ' ', 1, true) then
+        groups = groups .. ' ' .. group
+      end
+    end
+  end
 end
 if generation == 0 then
   if same then generation = generation_before else
@@ -77,17 +93,21 @@ if generation == 0 then
     local now, began = (clock[1] - 1577836800) * 100 + math.floor(clock[2] / 10000), tonumber(ARGV[7])
     if began == 0 or now - began < LATE then began = now end
     if began < now and generation_before > began and node_before ~= '' then
-      return {0, string.format('%.0f', generation_before), node_before, session_before, identity, 0, 0}
+      return {0, string.format('%.0f', generation_before), node_before, session_before, identity, 0, 0, ''}
     end
     generation = math.max(generation_before + 1, began)
   end
 end
 local ttl = ARGV[6]
 if identity ~= '' then ttl = ARGV[5] end
-redis.call('SET', KEYS[1],
-  table.concat({node, session, string.format('%.0f', generation), identity}, '\\31'), 'EX', ttl)
+local entry = {node, session, string.format('%.0f', generation), identity}
+if groups ~= '' then
+  table.insert(entry, string.format('%.0f', redis.call('TIME')[1] + ARGV[6]))
+  table.insert(entry, groups)
+end
+redis.call('SET', KEYS[1], table.concat(entry, '\\31'), 'EX', ttl)
 if same then node_before, session_before = '', '' end
-return {1, string.format('%.0f', generation), node_before, session_before, identity, missing, 0}
+return {1, string.format('%.0f', generation), node_before, session_before, identity, missing, 0, groups}
 """.replace("LATE", str(int(LATE_S * GENERATIONS_PER_S)))
 )
 
@@ -103,14 +123,21 @@ redis.call('SET', KEYS[1], table.concat(lines, '\\n'), 'EX', ARGV[6])
 """)
 
 RELEASE = Script("""
--- KEYS: conn. ARGV: node, session, binding_s.
+-- KEYS: conn. ARGV: node, session, binding_s, for how many seconds the groups are kept.
 local had = redis.call('GET', KEYS[1])
 if not had then return 0 end
-local node, session, generation, identity = string.match(had, '^([^\\31]*)\\31([^\\31]*)\\31(%d+)\\31(.*)$')
+local node, session, generation, identity, rest =
+  string.match(had, '^([^\\31]*)\\31([^\\31]*)\\31(%d+)\\31([^\\31]*)(.*)$')
 if node ~= ARGV[1] or session ~= ARGV[2] then return 0 end
-if identity == '' then redis.call('DEL', KEYS[1]) else
-  redis.call('SET', KEYS[1], table.concat({'', '', generation, identity}, '\\31'), 'EX', ARGV[3])
+local entry, groups = {'', '', generation, identity}, string.match(rest, '^\\31%d+\\31(.*)$')
+local kept = groups and tonumber(ARGV[4]) > 0
+if kept then
+  table.insert(entry, string.format('%.0f', redis.call('TIME')[1] + ARGV[4]))
+  table.insert(entry, groups)
 end
+if identity ~= '' then redis.call('SET', KEYS[1], table.concat(entry, '\\31'), 'EX', ARGV[3])
+elseif kept then redis.call('SET', KEYS[1], table.concat(entry, '\\31'), 'EX', ARGV[4])
+else redis.call('DEL', KEYS[1]) end
 return 1
 """)
 
@@ -139,4 +166,21 @@ local expiry = string.format('%.0f', time + ARGV[2])
 redis.call('ZADD', KEYS[1], expiry, ARGV[1])
 local same = had and string.format('%.0f', had) == ARGV[3]
 return {same and had >= time and 1 or 0, ARGV[3] ~= '' and not same and 1 or 0, expiry}
+""")
+
+MARK = Script("""
+-- KEYS: group. ARGV: node, turn, whether it has members ('1'), entry_s.
+local now, lines = tonumber(redis.call('TIME')[1]), {}
+for line in string.gmatch(redis.call('GET', KEYS[1]) or '', '[^\\n]+') do
+  local node, turn, expiry = string.match(line, '^([^\\31]*)\\31(%d+)\\31(%d+)$')
+  if node == ARGV[1] then
+    if tonumber(turn) > tonumber(ARGV[2]) then return 0 end
+  elseif tonumber(expiry) > now then table.insert(lines, line) end
+end
+if ARGV[3] == '1' then
+  table.insert(lines, table.concat({ARGV[1], ARGV[2], string.format('%.0f', now + ARGV[4])}, '\\31'))
+end
+if #lines == 0 then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], table.concat(lines, '\\n'), 'EX', ARGV[4]) end
+return 1
 """)

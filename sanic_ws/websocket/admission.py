@@ -6,6 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.closing import CloseCode
+from sanic_ws.core.groups import Groups
 from sanic_ws.core.messages import BadMessage, error_frame, message_frame
 from sanic_ws.errors import IdentityTaken, InvalidToken, KeysUnavailable
 from sanic_ws.websocket.handshake import Refused
@@ -76,6 +77,7 @@ class Admission:
         if identity is not None:
             self._quotas.check_user(connection, identity.user)
             connection.user = identity.user
+            connection.groups = Groups(granted=frozenset(identity.groups))
         self._joining += 1
         try:
             await self._node.membership.join(connection)
@@ -164,6 +166,9 @@ class Admission:
         if known is not None and known.user.key != identity.user.key:
             raise BadMessage("identity_mismatch", "the token is another user's", message.id)
         self._prove(connection, identity)
+        groups = frozenset(self._proven[connection].groups)
+        if groups != connection.groups.granted:
+            await self._node.membership.grant(connection, groups)
         if connection.user != identity.user:
             await self.bind(connection, identity.user, message)
         else:

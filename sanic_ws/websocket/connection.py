@@ -18,6 +18,7 @@ except ImportError:
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.frames import close_frame, ping_frame, pong_frame, repeated_close_frame
+from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.meter import PIECE_BYTES
 from sanic_ws.websocket.incoming import BINARY, CLOSE, PING, PONG, TEXT, BrokenProtocol, Incoming
 
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         "began",
         "conn",
         "generation",
+        "groups",
         "meter",
         "opened",
         "session",
@@ -92,6 +94,7 @@ class Connection(asyncio.Protocol):
         self.conn = conn
         self.session = session
         self.user: User | None = None
+        self.groups = NO_GROUPS
         # Where the client is, and how much it may send; None: any amount.
         self.address = ""
         self.meter: Meter | None = None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from sanic_ws.core import json
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.core.identity import user_from_json
+from sanic_ws.core.groups import MAX_GROUPS, Change, is_allowed
+from sanic_ws.core.identity import check_group, user_from_json
 from sanic_ws.core.messages import (
     RESERVED_TYPES,
     BadMessage,
@@ -18,6 +19,7 @@ from sanic_ws.core.messages import (
     read_client_message,
 )
 from sanic_ws.core.meter import Excess
+from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reports import Said
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.websocket.inbound import Inbound
@@ -70,6 +72,8 @@ class Conversation:
             "auth": self._auth,
             "ack": self._ack,
             "reply": self._reply,
+            "join": self._change_group,
+            "leave": self._change_group,
         }
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -176,6 +180,28 @@ class Conversation:
         except InvalidField as exc:
             raise BadMessage("invalid_user", str(exc), message.id) from None
         self._start(self._guarded(connection, self._admission.bind(connection, user, message)))
+
+    def _change_group(self, connection: Connection, message: ClientMessage) -> None:
+        try:
+            data = message.data if isinstance(message.data, dict) else {}
+            group = check_group(data.get("group"), "data.group")
+        except InvalidField as exc:
+            raise BadMessage("invalid_group", str(exc), message.id) from None
+        if not is_allowed(group, self._node.settings.client_groups):
+            reason = "clients may not join or leave this group by themselves"
+            raise BadMessage("not_allowed", reason, message.id)
+        change = Change(connection.conn, group, message.type == "join")
+        self._start(self._guarded(connection, self._tell_changed(connection, change, message)))
+
+    async def _tell_changed(self, connection: Connection, change: Change, message: ClientMessage) -> None:
+        answer = await self._node.membership.change_group(change)
+        if answer is Answer.OVERLOADED:
+            raise BadMessage("too_many_groups", f"a connection may be in {MAX_GROUPS} groups", message.id)
+        if answer is not Answer.DELIVERED:
+            raise BadMessage("unavailable", "the group could not be joined now", message.id)
+        connection.write(
+            message_frame("joined" if change.joins else "left", {"group": change.group}, message.id)
+        )
 
     async def _guarded(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
         try:

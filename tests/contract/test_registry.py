@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sanic_ws.core.flights import Owner, UserConnection
 from sanic_ws.core.identity import User
-from sanic_ws.registry import Claim, NodeInfo, Registry, Release
+from sanic_ws.registry import Claim, Mark, NodeInfo, Registry, Release
 from sanic_ws.registry.memory import MemoryRegistry
 from sanic_ws.registry.port import USER_CONNECTIONS
 from sanic_ws.registry.redis import RedisRegistry
@@ -58,6 +58,7 @@ async def empty(registry: Any) -> None:
     if isinstance(registry, MemoryRegistry):
         registry._store.conns.clear()
         registry._store.users.clear()
+        registry._store.groups.clear()
         registry._store.nodes.clear()
     else:
         for link in masters(registry):
@@ -522,6 +523,123 @@ class TestMending:
         await eventually(ended, "the end of the lease")
         await registry.heartbeat(info("node-a"), LONG_S)
         assert await is_whole(registry) == (True, True)
+
+
+async def nodes_of(registry: Registry, *groups: str) -> list[list[str]]:
+    """Return the nodes that have members of each group."""
+    _, found = await registry.look_up_groups(groups)
+    return [sorted(nodes) for nodes in found]
+
+
+async def in_groups(registry: Registry, owner: Owner, *groups: str, generation: int = 0) -> set[str]:
+    """Claim an id for a session that has joined groups; return which ones it is in."""
+    claimed = Claim("c", owner, generation, groups=frozenset(groups))
+    (answer,) = await registry.claim([claimed])
+    return set(answer.groups)
+
+
+class TestGroups:
+    async def test_nodes_with_members_are_found_in_the_order_asked(self, registry):
+        await registry.mark([Mark("g", "node-a", 1, True), Mark("g", "node-b", 1, True)])
+        await registry.mark([Mark("h", "node-b", 2, True)])
+        assert await nodes_of(registry, "h", "nobody", "g") == [["node-b"], [], ["node-a", "node-b"]]
+
+    async def test_nodes_are_listed_beside(self, registry):
+        await registry.heartbeat(info("node-a"), LONG_S)
+        listing, groups = await registry.look_up_groups([])
+        assert (list(listing.live), list(groups)) == (["node-a"], [])
+        assert (await registry.look_up_groups(["g"])).listing == await registry.listing()
+
+    async def test_node_without_members_any_more_is_not_found_and_the_others_are(self, registry):
+        await registry.mark([Mark("g", "node-a", 1, True), Mark("g", "node-b", 1, True)])
+        await registry.mark([Mark("g", "node-a", 2, False)])
+        assert await nodes_of(registry, "g") == [["node-b"]]
+        await registry.mark([Mark("g", "node-b", 2, False)])
+        assert await nodes_of(registry, "g") == [[]]
+
+    async def test_mark_that_comes_late_changes_nothing(self, registry):
+        await registry.mark([Mark("g", "node-a", 2, True)])
+        await registry.mark([Mark("g", "node-a", 1, False)])
+        assert await nodes_of(registry, "g") == [["node-a"]]
+
+    async def test_marking_again_changes_nothing(self, registry):
+        await registry.mark([Mark("g", "node-a", 1, True)])
+        await registry.mark([Mark("g", "node-a", 2, True)])
+        assert await nodes_of(registry, "g") == [["node-a"]]
+
+    async def test_marking_nothing(self, registry):
+        await registry.mark([])
+
+    async def test_names_that_look_alike_are_two(self, registry):
+        names = ["g", "g ", "g\n", "g\x1f", "g}", "{g}", "g%20", "Ä", "😀" * 32]
+        await registry.mark([Mark(name, f"node-{n}", 1, True) for n, name in enumerate(names)])
+        assert await nodes_of(registry, *names) == [[f"node-{n}"] for n in range(len(names))]
+
+    async def test_emptied_registry_finds_nobody_and_is_not_whole(self, registry):
+        await registry.vouch()
+        await registry.mark([Mark("g", "node-a", 1, True)])
+        await empty(registry)
+        listing, groups = await registry.look_up_groups(["g"])
+        assert [list(nodes) for nodes in groups] == [[]]
+        assert listing.whole == isinstance(registry, MemoryRegistry)
+
+
+class TestJoinedGroups:
+    async def test_newer_session_is_in_the_groups_of_the_one_before(self, registry):
+        assert await in_groups(registry, A, "g", "h h") == {"g", "h h"}
+        assert await in_groups(registry, B) == {"g", "h h"}
+        assert await in_groups(registry, C, "i", "g") == {"g", "h h", "i"}
+
+    async def test_session_that_asserts_again_is_in_those_that_it_says(self, registry):
+        claimed = await claim(registry, "c", A)
+        assert await in_groups(registry, A, "g", generation=claimed.generation) == {"g"}
+        assert await in_groups(registry, A, generation=claimed.generation) == set()
+        assert await in_groups(registry, B) == set()
+
+    async def test_they_are_kept_for_a_while_after_the_connection(self, registry):
+        await in_groups(registry, A, "g")
+        await registry.release([Release("c", A, None, rejoin_s=LONG_S)])
+        assert await owner_of(registry, "c") is None
+        assert await in_groups(registry, B) == {"g"}
+
+    @pytest.mark.parametrize("user", [None, ALICE])
+    async def test_and_no_longer(self, registry, user):
+        await registry.claim([Claim("c", A, user=user, groups=frozenset({"g"}))])
+        await registry.release([Release("c", A, user)])
+        (claimed,) = await registry.claim([Claim("c", B)])
+        assert (claimed.groups, claimed.user) == (frozenset(), user)
+
+    async def test_the_while_ends(self, registry):
+        conns = [f"c{number}" for number in range(1500)]
+        await registry.claim([Claim(conn, A, user=ALICE, groups=frozenset({"g"})) for conn in conns])
+        await registry.release([Release(conn, A, ALICE, rejoin_s=1) for conn in conns])
+
+        async def given_up() -> bool:
+            (claimed,) = await registry.claim([Claim(conns.pop(), B)])
+            assert claimed.user == ALICE
+            return not claimed.groups
+
+        await eventually(given_up, "the groups to be given up")
+
+    async def test_late_release_does_not_take_them_from_the_newer_session(self, registry):
+        await in_groups(registry, A, "g")
+        await in_groups(registry, B)
+        await registry.release([Release("c", A, None)])
+        assert await in_groups(registry, C) == {"g"}
+
+    async def test_refused_claim_is_in_none_and_changes_nothing(self, registry):
+        first = await claim(registry, "c", A)
+        await in_groups(registry, B, "g")
+        assert await in_groups(registry, A, "h", generation=first.generation) == set()
+        assert await in_groups(registry, C) == {"g"}
+
+    async def test_binding_and_description_stand_beside_them(self, registry):
+        await registry.claim([Claim("c", A, user=ALICE, groups=frozenset({"g"}))])
+        (known,) = await registry.describe(["c"])
+        assert (known.owner, known.user) == (A, ALICE)
+        await registry.release([Release("c", A, ALICE, rejoin_s=LONG_S)])
+        (known,) = await registry.describe(["c"])
+        assert (known.owner, known.user) == (None, ALICE)
 
 
 async def is_whole(registry: Registry) -> tuple[bool, bool]:

@@ -10,7 +10,7 @@ import redis.asyncio as aioredis
 
 from sanic_ws.core.flights import Owner
 from sanic_ws.errors import RegistryUnavailable
-from sanic_ws.registry import Claim, Registry, Release
+from sanic_ws.registry import Claim, Mark, Registry, Release
 from sanic_ws.registry.breaker import OPEN_S
 from sanic_ws.registry.port import BINDING_S
 from sanic_ws.registry.redis import RedisRegistry
@@ -53,6 +53,8 @@ async def call_all(registry: Registry) -> list[BaseException | None]:
     calls = [
         registry.look_up(["c"], [ALICE.key]),
         registry.listing(),
+        registry.look_up_groups(["g"]),
+        registry.mark([Mark("g", "node-a", 1, True)]),
         registry.nodes(),
         registry.describe(["c"]),
         registry.claim([Claim("c", A, 0, ALICE)]),
@@ -415,3 +417,8 @@ async def registry_in_use(registry: Registry) -> None:
     await registry.claim([Claim("c", A, 0, ALICE), Claim("d", A), Claim("e", B, 0, BOB)])
     await registry.release([Release("e", B, BOB)])
     await registry.heartbeat(info("node-a"), LONG_S)
+    await registry.claim(
+        [Claim("in-group", A, groups=frozenset({"g"})), Claim("gone", A, groups=frozenset({"g"}))]
+    )
+    await registry.release([Release("gone", A, None, rejoin_s=LONG_S)])
+    await registry.mark([Mark("g", "node-a", 1, True)])

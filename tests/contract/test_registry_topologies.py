@@ -8,11 +8,11 @@ import pytest
 
 from sanic_ws.core.flights import Owner
 from sanic_ws.errors import RegistryUnavailable
-from sanic_ws.registry import Claim, Registry, Release
+from sanic_ws.registry import Claim, Mark, Registry, Release
 from sanic_ws.registry.redis import RedisRegistry
 from sanic_ws.registry.redis_link import Link
 from tests.certificates import Certificates
-from tests.contract.test_registry import ALICE, LONG_S, A, B, claim, connections_of, info, owner_of
+from tests.contract.test_registry import ALICE, LONG_S, A, B, claim, connections_of, info, nodes_of, owner_of
 from tests.integration.peers import eventually, unique
 from tests.redis_servers import RedisCluster, RedisNode, SentinelSetup, add_limited_user
 from tests.servers import LOOPBACK, require
@@ -63,6 +63,9 @@ async def use_all(registry: Registry) -> None:
     await registry.claim([Claim("c", A, 0, ALICE), *(Claim(f"d{n}", B) for n in range(20))])
     assert await owner_of(registry, "c") == A
     assert [c.conn for c in await connections_of(registry, ALICE)] == ["c"]
+    await registry.mark([Mark(f"g{n}", "node-a", 1, True) for n in range(20)])
+    assert await nodes_of(registry, "g0", "g19") == [["node-a"], ["node-a"]]
+    await registry.mark([Mark(f"g{n}", "node-a", 2, False) for n in range(20)])
     assert (await registry.listing()).live == ["node-a"]
     assert [node.id for node in await registry.nodes()] == ["node-a"]
     await registry.release([Release("c", A, ALICE), *(Release(f"d{n}", B, None) for n in range(20))])

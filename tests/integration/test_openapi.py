@@ -73,6 +73,8 @@ class Call(NamedTuple):
 
 
 USERS = "/api/v1/users"
+GROUP = "/api/v1/groups/{group}"
+MEMBER = f"{GROUP}/connections/{{conn}}"
 CALLS = [
     Call(200, "GET", CONN, "/api/v1/connections/{client}"),
     Call(200, "GET", CONN, "/api/v1/connections/{user}"),
@@ -86,6 +88,21 @@ CALLS = [
     Call(401, "DELETE", CONN, "/api/v1/connections/a", key="wrong-key-that-nobody-has"),
     Call(403, "DELETE", CONN, "/api/v1/connections/a", key=FEW),
     Call(404, "DELETE", CONN, "/api/v1/connections/nobody-at-all"),
+    Call(200, "GET", GROUP, "/api/v1/groups/nobodys"),
+    Call(400, "GET", GROUP, f"/api/v1/groups/{'g' * 129}"),
+    Call(401, "GET", GROUP, "/api/v1/groups/g", key=None),
+    Call(403, "GET", GROUP, "/api/v1/groups/g", key=FEW),
+    *(
+        call
+        for method in ("PUT", "DELETE")
+        for call in (
+            Call(200, method, MEMBER, "/api/v1/groups/%C3%A4%2F%20g/connections/{client}"),
+            Call(400, method, MEMBER, "/api/v1/groups/g/connections/a*b"),
+            Call(401, method, MEMBER, "/api/v1/groups/g/connections/a", key=None),
+            Call(403, method, MEMBER, "/api/v1/groups/g/connections/few-a", key=FEW),
+            Call(404, method, MEMBER, "/api/v1/groups/g/connections/nobody-at-all"),
+        )
+    ),
     Call(200, "GET", USERS, f"{USERS}?userId={{id}}&tenantId=7"),
     Call(200, "GET", USERS, f"{USERS}?userId=nobody&tenantId=&fromType=web"),
     Call(400, "GET", USERS),
@@ -108,6 +125,7 @@ CALLS = [
             {"conns": ["{client}", "{user}", "nobody-at-all"]},
             {"user": {"userId": "{id}", "tenantId": 7}},
             {"users": [{"userId": "{id}", "tenantId": "7", "fromType": None}]},
+            {"group": "g"},
             {"all": True},
         )
         for content in ({}, {"raw": "x"}, {"raw_base64": "eA=="})
@@ -145,7 +163,7 @@ CALLS = [
     Call(400, "GET", "/ws", key=None),
     Call(400, "GET", "/ws", "/ws?sign=a*b", key=None),
 ]
-ELSEWHERE = {("GET", "/ws", status) for status in ("101", "401", "403", "429")}
+ELSEWHERE = {("GET", "/ws", status) for status in ("101", "401", "403", "429")} | {("PUT", MEMBER, "429")}
 """Tested beside, or where a node is in trouble."""
 
 

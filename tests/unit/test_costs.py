@@ -11,6 +11,7 @@ from sanic_ws.core import json
 from sanic_ws.core.batch import Batch, Reply, decode_batch, decode_reply, encode_batch, encode_reply
 from sanic_ws.core.flights import Flight, Found, Owner, UserConnection
 from sanic_ws.core.frames import text_frame
+from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, User
 from sanic_ws.core.meter import Meter, Rates
@@ -51,7 +52,7 @@ def instructions(work) -> float:
 
 
 class Socket:
-    session, user, opened, generation, writable = "1", None, True, 1, True
+    session, user, groups, opened, generation, writable = "1", None, NO_GROUPS, True, 1, True
 
     def __init__(self, conn):
         self.conn = conn

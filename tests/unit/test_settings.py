@@ -81,6 +81,8 @@ def test_serve_says_what_is_missing(missing):
         ("subprotocols", "a b"),
         ("subprotocols", "ok, a/b"),
         ("subprotocols", "ä"),
+        ("client_groups", "a*b"),
+        ("client_groups", "a, *b"),
         ("trust_client_identity", "perhaps"),
         ("api_keys", "nokey"),
         ("api_keys", ":key"),
@@ -124,6 +126,13 @@ def test_subprotocols_are_a_list(monkeypatch):
     monkeypatch.setenv("SANIC_WS_SUBPROTOCOLS", "v2.example, v1.example,")
     assert read_settings("dev").subprotocols == ("v2.example", "v1.example")
     assert read_settings("dev", subprotocols="").subprotocols == ()
+
+
+def test_groups_that_clients_may_join_are_none_in_serve_and_all_in_dev(monkeypatch):
+    assert read_settings("dev").client_groups == ("*",)
+    assert read_settings("serve", **SERVE).client_groups == ()
+    monkeypatch.setenv("SANIC_WS_CLIENT_GROUPS", "news, team-*,")
+    assert read_settings("serve", **SERVE).client_groups == ("news", "team-*")
 
 
 def test_proxies_are_networks(monkeypatch):

@@ -16,8 +16,9 @@ from sanic_ws.core.acks import Acks
 from sanic_ws.core.batch import Batch, Reply, close_target
 from sanic_ws.core.calls import Cancel
 from sanic_ws.core.flights import Flight, Forget, Found, Listing, Owner, UserConnection
+from sanic_ws.core.groups import NO_GROUPS, Groups
 from sanic_ws.core.hub import Hub
-from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt
 from sanic_ws.core.push import Push
 from sanic_ws.core.reception import carry_out, refuse
@@ -34,6 +35,8 @@ HERE = "n0"
 NODES = (HERE, "n1", "n2")
 USERS = {"c0": User(1, from_type="web"), "c1": User(1, from_type="app"), "c2": User(2), "c3": None}
 CONNS = tuple(USERS)
+GROUP = "g"
+IN_GROUP = {"c0", "c2"}
 TIMEOUT_S = 3.0
 MOST_ROUNDS = 5000
 TEXT_FRAME = b"\x81"
@@ -46,6 +49,8 @@ class FakeSocket:
         self.conn = conn
         self.session = session
         self.user = user
+        self.groups = Groups(frozenset({GROUP})) if conn in IN_GROUP else NO_GROUPS
+        self.marked = False
         self.opened = False
         self.generation = int(session)
         self.full = False
@@ -116,6 +121,7 @@ class Cluster:
         self.router = Router(HERE, here.hub, acks=here.acks) if local else Router()
         self.owners: dict[str, Owner] = {}
         self.users: dict[str, dict[str, tuple[Owner, str | None]]] = {}
+        self.marks: set[str] = set()
         self.listed = set(NODES)
         self.lapsed: set[str] = set()
         self.forgotten: set[str] = set()
@@ -187,9 +193,9 @@ class Cluster:
             sent.holders.discard((node, conn))
 
     def _not_open_for_everyone(self, node: str, conn: str) -> None:
-        """A push to everyone is for who is connected: not for whom the node is just taking in again."""
+        """A push to everyone, or to a group, is for who is connected: not for whom a node takes in again."""
         for sent in self.sent:
-            if any(isinstance(target, Everyone) for target in sent.push.targets):
+            if any(isinstance(target, (Everyone, Group)) for target in sent.push.targets):
                 sent.holders.discard((node, conn))
 
     # The dispatcher's part
@@ -222,14 +228,17 @@ class Cluster:
                 for key in look_up.users
             ]
             answer = Found(owners, users, not self.mending), self._listing() if look_up.nodes else None
-        self.later.append(lambda: self._looked_up(look_up, answer))
+        groups = [] if self.registry_away else [set(self.marks) for _ in look_up.groups]
+        self.later.append(lambda: self._looked_up(look_up, answer, groups))
 
     def _listing(self) -> Listing:
         return Listing(sorted(self.listed), sorted(self.lapsed), not self.mending)
 
-    def _looked_up(self, look_up: Any, answer: tuple[Found | None, Listing | None]) -> None:
+    def _looked_up(
+        self, look_up: Any, answer: tuple[Found | None, Listing | None], groups: list[set[str]]
+    ) -> None:
         self.look_up = None
-        self.router.looked_up(look_up, *answer, self.now)
+        self.router.looked_up(look_up, *answer, self.now, groups)
 
     def _read_live_nodes(self, seek: Seek) -> None:
         listing = None if self.registry_away else self._listing()
@@ -306,8 +315,17 @@ class Cluster:
         if socket.user is not None:
             listed = self.users.setdefault(socket.user.key, {})
             listed[socket.conn] = (owner, socket.user.from_type)
+        self._mark(node)
+        socket.marked = node.id in self.marks
         if before is not None and before.node != node.id:
             self._tell_replaced(socket.conn, before)
+
+    def _mark(self, node: FakeNode) -> None:
+        """Say of a node whether it has members of the group, as it is now."""
+        if GROUP in node.hub.groups:
+            self.marks.add(node.id)
+        else:
+            self.marks.discard(node.id)
 
     def _tell_replaced(self, conn: str, owner: Owner) -> None:
         node = self.nodes[owner.node]
@@ -321,6 +339,8 @@ class Cluster:
     def _release(self, conn: str, owner: Owner, *, conn_too: bool = True) -> None:
         if self.registry_away:
             return
+        if self.nodes[owner.node].alive:
+            self._mark(self.nodes[owner.node])
         has = self.owners.get(conn)
         if has is not None and int(has.session) > int(owner.session):
             self.seen["release after the new claim"] += 1
@@ -334,6 +354,7 @@ class Cluster:
         """Take everything away from the registry, as FLUSHALL does; it does not know a node any more."""
         self.owners.clear()
         self.users.clear()
+        self.marks.clear()
         self.forgotten = {node.id for node in self.nodes.values() if node.alive and not node.withdrawn}
         self.listed.clear()
         self.lapsed.clear()
@@ -572,11 +593,13 @@ def is_for(push: Push, socket: FakeSocket) -> bool:
     return socket.conn not in push.exclude and any(_matches(target, socket) for target in push.targets)
 
 
-def _matches(target: Conn | User | Everyone, socket: FakeSocket) -> bool:
+def _matches(target: Conn | User | Group | Everyone, socket: FakeSocket) -> bool:
     if isinstance(target, Conn):
         return target.id == socket.conn
     if isinstance(target, Everyone):
         return True
+    if isinstance(target, Group):
+        return socket.marked and socket.opened and target.name in socket.groups.all
     user = socket.user
     return user is not None and user.key == target.key and target.from_type in (None, user.from_type)
 

@@ -9,6 +9,7 @@ import pytest
 from sanic_ws.core import acks as module
 from sanic_ws.core.acks import Acks
 from sanic_ws.core.batch import Batch, everyone_target, user_target
+from sanic_ws.core.groups import NO_GROUPS, Groups
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
 from sanic_ws.core.orders import Order, order_target
@@ -33,6 +34,7 @@ class FakeSocket:
     opened: bool = True
     generation: int = 0
     full: bool = False
+    groups: Groups = NO_GROUPS
     written: list[bytes] = field(default_factory=list)
 
     @property

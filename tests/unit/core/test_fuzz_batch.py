@@ -16,16 +16,19 @@ from sanic_ws.core import json
 from sanic_ws.core.batch import (
     Batch,
     Reply,
+    change_target,
     close_target,
     decode_batch,
     decode_reply,
     encode_batch,
     encode_reply,
     everyone_target,
+    group_target,
     user_target,
 )
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.frames import close_frame
+from sanic_ws.core.groups import NO_GROUPS, Change
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
 from sanic_ws.core.outcomes import Answer
@@ -42,8 +45,12 @@ targets = st.one_of(
     st.builds(close_target, conns, st.sampled_from(CloseCode), st.sampled_from(["", "1"])),
     st.just(user_target(User(1), frozenset({"c1"}))),
     st.just(everyone_target(frozenset())),
+    st.just(group_target("g", frozenset({"c0", "@1;web"}))),
+    st.builds(change_target, st.builds(Change, conns, st.sampled_from(["g", "g g"]), st.booleans())),
     st.text(max_size=12).map(lambda text: text.replace("\n", "")),
-    st.tuples(st.sampled_from("@*=!"), st.text(max_size=12)).map("".join).map(lambda t: t.replace("\n", "")),
+    st.tuples(st.sampled_from("@*=!#<>"), st.text(max_size=12))
+    .map("".join)
+    .map(lambda t: t.replace("\n", "")),
 )
 frames = st.one_of(st.just(b"\x81\x05hello"), st.binary(max_size=200))
 batches = st.builds(
@@ -74,7 +81,7 @@ def damaged(draw, bodies):
 
 
 class Socket:
-    session, user, opened, generation, writable = "1", User(1), True, 1, True
+    session, user, groups, opened, generation, writable = "1", User(1), NO_GROUPS, True, 1, True
 
     def __init__(self, conn):
         self.conn = conn

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sanic_ws.core.groups import NO_GROUPS, Change, Groups
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
 from sanic_ws.core.outcomes import Answer
@@ -17,6 +18,7 @@ class FakeSocket:
     session: str = "1"
     opened: bool = True
     generation: int = 0
+    groups: Groups = NO_GROUPS
     full: bool = False
     written: list[bytes] = field(default_factory=list)
 
@@ -228,3 +230,71 @@ def test_connections_of_a_user_are_counted_without_one(hub):
         add(hub, conn, user)
     assert [hub.number_of(WEB.key, besides=conn) for conn in "abcde"] == [1, 1, 2, 2, 2]
     assert hub.number_of(User(2).key, besides="a") == 0
+
+
+G, H = Groups(frozenset({"g"})), Groups(frozenset({"h"}), frozenset({"g"}))
+
+
+def grouped(hub: Hub, conn: str, groups: Groups, user: User | None = None) -> FakeSocket:
+    socket = FakeSocket(conn, user, groups=groups)
+    hub.add(socket)
+    return socket
+
+
+def test_frame_goes_to_a_groups_open_members(hub):
+    sockets = [grouped(hub, "a", G), grouped(hub, "b", H), add(hub, "c"), grouped(hub, "d", G)]
+    sockets[1].full, sockets[3].opened = True, False
+    assert hub.deliver_to_group("g", b"x") == {Answer.DELIVERED: 1, Answer.OVERLOADED: 1}
+    assert hub.deliver_to_group("nobody", b"x") == {}
+    assert [socket.written for socket in sockets] == [[b"x"], [], [], []]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "got"),
+    [
+        ({"a"}, "bc"),
+        ({"@1"}, "c"),
+        ({"@1;web"}, "bc"),
+        ({"@1;tv", "@2"}, "abc"),
+        ({"@1;app", "c"}, "a"),
+    ],
+)
+def test_connections_and_users_are_left_out(hub, exclude, got):
+    sockets = [grouped(hub, "a", G, WEB), grouped(hub, "b", G, APP), grouped(hub, "c", G)]
+    assert hub.deliver_to_group("g", b"x", exclude).total() == len(got)
+    assert hub.deliver_to_all(b"y", exclude).total() == len(got)
+    assert "".join(socket.conn for socket in sockets if socket.written == [b"x", b"y"]) == got
+    assert [socket.conn for socket in hub.others(exclude)] == list(got)
+
+
+def test_newer_session_and_removed_one_leave_groups(hub):
+    old = grouped(hub, "a", G)
+    new = grouped(hub, "a", Groups())
+    assert "g" not in hub.groups
+    hub.remove(new)
+    hub.add(old)
+    assert list(hub.groups.of("g")) == [old]
+    hub.remove(old)
+    assert len(hub.groups) == 0
+
+
+def test_groups_of_a_session_that_was_replaced_are_not_in_the_hub(hub):
+    old = grouped(hub, "a", G)
+    add(hub, "a")
+    hub.regroup(old, H)
+    assert (old.groups, len(hub.groups)) == (H, 0)
+
+
+def test_change_is_answered_as_a_push_is(hub):
+    socket = add(hub, "a")
+    join, leave = Change("a", "g", joins=True), Change("a", "g", joins=False)
+    assert hub.change(join) is Answer.DELIVERED
+    assert list(hub.groups.of("g")) == [socket]
+    assert hub.change(leave) is Answer.DELIVERED
+    assert "g" not in hub.groups
+    assert hub.change(Change("nobody", "g", joins=True)) is Answer.NOT_MINE
+    hub.regroup(socket, Groups().join(f"g{number}" for number in range(200)))
+    assert hub.change(join) is Answer.OVERLOADED
+    assert "g" not in hub.groups
+    socket.opened = False
+    assert hub.change(leave) is Answer.NOT_YET

@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sanic_ws.core.batch import Batch, close_target, everyone_target, user_target
+from sanic_ws.core.batch import (
+    Batch,
+    change_target,
+    close_target,
+    everyone_target,
+    group_target,
+    user_target,
+)
+from sanic_ws.core.groups import NO_GROUPS, Change, Groups
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
 from sanic_ws.core.outcomes import Answer
@@ -19,6 +27,7 @@ class FakeSocket:
     session: str = "1"
     opened: bool = True
     generation: int = 0
+    groups: Groups = NO_GROUPS
     full: bool = False
     written: list[bytes] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
@@ -112,3 +121,35 @@ def test_target_that_cannot_be_read_is_refused(hub, target):
 def test_refusing_answers_each_item_alike():
     reply = refuse(Batch(7, 0.0, 1, ["a", "b"], [b"", b""]), "n1", Answer.EXPIRED)
     assert (reply.id, reply.node, list(reply.answers)) == (7, "n1", [Answer.EXPIRED] * 2)
+
+
+def test_item_for_a_group_is_counted(hub, sockets):
+    for name in "abc":
+        hub.regroup(sockets[name], Groups(frozenset({"g"})))
+    reply = receive(hub, group_target("g", frozenset({"c"})), group_target("nobody", frozenset()))
+    assert list(reply.answers) == [Answer.SEVERAL] * 2
+    assert reply.details == {0: [(Answer.DELIVERED, 2)], 1: []}
+    assert receive(hub, group_target("g", frozenset({"@1;web"}))).details == {0: [(Answer.DELIVERED, 2)]}
+
+
+def test_user_item_may_leave_out_devices_by_name(hub):
+    target = user_target(User(1), frozenset({"@1;web", "@2"}))
+    assert receive(hub, target).details == {0: [("b", 1)]}
+
+
+def test_change_of_groups_is_carried_out_and_told(hub, sockets):
+    joins, unknown = Change("a", "g g", joins=True), Change("nobody", "g", joins=True)
+    reply = receive(hub, change_target(joins), change_target(unknown))
+    assert list(reply.answers) == [Answer.DELIVERED, Answer.NOT_MINE]
+    assert reply.changes == {0: joins}
+    assert list(hub.groups.of("g g")) == [sockets["a"]]
+    reply = receive(hub, change_target(joins._replace(joins=False)))
+    assert (reply.changes[0].joins, len(hub.groups)) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    "target", ["#", "#a%", "#%41", "#g @", "#g @1:", "#g c,@", ">a", "<a %41", "*@", "*c,@:"]
+)
+def test_group_target_that_cannot_be_read_is_refused(hub, target):
+    with pytest.raises(MalformedBatch):
+        receive(hub, target)

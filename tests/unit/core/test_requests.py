@@ -103,7 +103,7 @@ def test_request_knows_whether_its_id_was_given():
     assert not read_push_request({**PUSH, "id": None}).has_own_id
 
 
-@pytest.mark.parametrize("to", [Conn("a"), User(1), Everyone()])
+@pytest.mark.parametrize("to", [Conn("a"), User(1), Group("g"), Everyone()])
 def test_one_target_is_a_list_of_one(to):
     assert list(PushRequest(to, "t").targets) == [to]
 
@@ -123,8 +123,28 @@ def test_what_is_nothing_like_a_target_is_refused(to):
     assert field_of(lambda: PushRequest(to, "t").targets) == "to"
 
 
-def test_groups_are_not_in_this_version():
-    assert field_of(lambda: PushRequest(Group("g"), "t").targets) == "to.group"
+@pytest.mark.parametrize("name", ["", "g" * 129, 5, None, "\ud800"])
+def test_what_no_group_is_called_is_refused(name):
+    assert field_of(Group, name) == "group"
+
+
+def test_connections_and_users_are_left_out():
+    exclude = ["a", Conn("b"), User(1, 7), User("x y", from_type="web")]
+    assert PushRequest(Group("g"), "t", exclude=exclude).left_out == {"a", "b", "@1:7", "@x%20y;web"}
+
+
+@pytest.mark.parametrize(
+    ("to", "exclude", "field"),
+    [
+        (Everyone(), ["a b"], "except[0]"),
+        (Everyone(), ["a", "@1"], "except[1]"),
+        (Everyone(), ["a"] * 1001, "except"),
+        (Conn("a"), [User(1)], "except"),
+        ([User(2), Conn("a")], [User(1)], "except"),
+    ],
+)
+def test_what_cannot_be_left_out_is_refused(to, exclude, field):
+    assert field_of(lambda: PushRequest(to, "t", exclude=exclude).left_out) == field
 
 
 @pytest.mark.parametrize(
@@ -134,6 +154,7 @@ def test_groups_are_not_in_this_version():
         ({"conns": ["a", "b"]}, [Conn("a"), Conn("b")]),
         ({"user": {"userId": 1, "tenantId": 7, "fromType": "web"}}, [User(1, 7, None, "web")]),
         ({"users": [{"userId": 1}, {"userId": 2}]}, [User(1), User(2)]),
+        ({"group": "news/ä"}, [Group("news/ä")]),
         ({"all": True}, [Everyone()]),
     ],
 )
@@ -150,12 +171,12 @@ def test_whole_request_is_read():
         "wait": "ack",
         "wait_for": "first",
         "timeout_ms": 1500,
-        "except": ["b"],
+        "except": ["b", {"user": {"userId": 1}}],
         "offline": "fail",
     }
     request = read_push_request(value)
     assert (request.type, request.data, request.id, request.wait) == ("t", [1], "7", "ack")
-    assert (request.timeout_s, list(request.exclude), request.wait_for) == (1.5, ["b"], "first")
+    assert (request.timeout_s, list(request.exclude), request.wait_for) == (1.5, ["b", User(1)], "first")
 
 
 def test_contracts_own_example_is_read_but_for_what_comes_later():
@@ -192,7 +213,8 @@ def test_raw_and_base64_are_read():
         ({**PUSH, "to": {}}, "to"),
         ({**PUSH, "to": {"conn": "a", "all": True}}, "to"),
         ({**PUSH, "to": {"planet": 1}}, "to.planet"),
-        ({**PUSH, "to": {"group": "g"}}, "to.group"),
+        ({**PUSH, "to": {"group": ""}}, "to.group"),
+        ({**PUSH, "to": {"group": 5}}, "to.group"),
         ({**PUSH, "to": {"conn": "a b"}}, "to.conn"),
         ({**PUSH, "to": {"conns": []}}, "to.conns"),
         ({**PUSH, "to": {"conns": "abc"}}, "to.conns"),
@@ -231,6 +253,9 @@ def test_raw_and_base64_are_read():
         ({**PUSH, "timeout_ms": 10**400}, "timeout_ms"),
         ({**PUSH, "except": "a"}, "except"),
         ({**PUSH, "except": ["a", ""]}, "except[1]"),
+        ({**PUSH, "except": [{"conn": "a"}]}, "except[0]"),
+        ({**PUSH, "except": [{"user": {"userId": 0}}]}, "except[0].user.userId"),
+        ({**PUSH, "except": [{"user": {"userId": 1, "x": 2}}]}, "except[0].user.x"),
         ({**PUSH, "offline": "store"}, "offline"),
     ],
 )

@@ -6,12 +6,13 @@ import pytest
 
 from sanic_ws.core.batch import Reply
 from sanic_ws.core.flights import Flight, Forget, Found, Limits
-from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.groups import Change
+from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.outcomes import Answer, Outcome, Route
 from sanic_ws.core.push import Push
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe
-from tests.unit.core.cluster import TIMEOUT_S, Cluster, Sent, check, check_empty
+from tests.unit.core.cluster import GROUP, IN_GROUP, TIMEOUT_S, Cluster, Sent, check, check_empty
 
 NOW = 100.0
 WEB, APP = User(1, from_type="web"), User(1, from_type="app")
@@ -562,6 +563,121 @@ def test_push_to_everyone_where_nobody_is_is_offline():
     sent = cluster.push(Everyone())
     cluster.settle()
     assert receipt_of(sent).outcome is Outcome.OFFLINE
+
+
+# Groups
+
+
+@pytest.fixture
+def grouped(cluster):
+    """c0 on n1 and c2 are in the group; c1 is not."""
+    cluster.push(Everyone())
+    cluster.settle()
+    for socket in cluster.sockets:
+        socket.received.clear()
+    return cluster
+
+
+def queues(cluster):
+    return {node.id for node in cluster.nodes.values() if node.queue}
+
+
+def test_push_to_a_group_goes_to_the_nodes_with_members_only_and_is_counted(grouped):
+    sent = grouped.push(Group(GROUP))
+    look_up(grouped)
+    assert queues(grouped) == {grouped.where[s].id for s in grouped.sockets if s.conn in IN_GROUP}
+    grouped.settle()
+    receipt = receipt_of(sent)
+    assert (receipt.outcome, receipt.counts) == ("delivered", {"delivered": 2})
+    assert "deliveries" not in receipt.to_json()
+    assert received(grouped, "c1") == [[]]
+
+
+def test_group_without_members_is_offline_and_costs_nothing(grouped):
+    grouped.marks.clear()
+    sent = grouped.push(Group("nobody"))
+    look_up(grouped)
+    assert queues(grouped) == set()
+    assert receipt_of(sent).outcome is Outcome.OFFLINE
+
+
+@pytest.mark.parametrize("trouble", ["mending", "registry_away"])
+def test_push_to_a_group_goes_to_all_known_nodes_where_members_are_not_known(grouped, trouble):
+    grouped.marks.clear()
+    setattr(grouped, trouble, True)
+    sent = grouped.push(Group(GROUP))
+    look_up(grouped)
+    assert queues(grouped) == {"n0", "n1", "n2"}
+    grouped.settle()
+    assert receipt_of(sent).counts[Outcome.DELIVERED] == 2
+
+
+@pytest.mark.parametrize("trouble", ["mending", "registry_away"])
+def test_nobody_of_a_group_is_offline_where_members_are_not_known(grouped, trouble):
+    setattr(grouped, trouble, True)
+    sent = grouped.push(Group("nobody"))
+    grouped.settle()
+    assert receipt_of(sent).counts == {Outcome.UNKNOWN: 1}
+
+
+def test_node_that_is_not_listed_any_more_is_not_believed(grouped):
+    grouped.marks.add("n9")
+    sent = grouped.push(Group(GROUP))
+    grouped.settle()
+    assert receipt_of(sent).counts == {Outcome.DELIVERED: 2}
+
+
+def test_push_to_a_group_says_where_a_node_is_silent_or_gone(grouped):
+    sent = grouped.push(Group(GROUP))
+    look_up(grouped)
+    grouped.nodes["n1"].queue.clear()
+    grouped.end()
+    assert receipt_of(sent).counts == {Outcome.DELIVERED: 1, Outcome.UNKNOWN: 1}
+    grouped.deafen(grouped.nodes["n1"])
+    sent = grouped.push(Group(GROUP))
+    grouped.settle()
+    assert receipt_of(sent).counts == {Outcome.DELIVERED: 1, Outcome.UNAVAILABLE: 1}
+
+
+def test_push_to_a_group_without_a_registry_ever_is_unavailable():
+    cluster = Cluster()
+    cluster.registry_away = True
+    sent = cluster.push(Group(GROUP))
+    cluster.settle()
+    assert receipt_of(sent).outcome is Outcome.UNAVAILABLE
+
+
+def test_push_to_a_group_leaves_out_connections(grouped):
+    sent = grouped.push(Group(GROUP), exclude=["c0"])
+    grouped.settle()
+    assert receipt_of(sent).counts == {Outcome.DELIVERED: 1}
+    assert received(grouped, "c0") == [[]]
+
+
+def test_push_to_a_group_from_a_node_writes_locally_too(node):
+    sent = node.push(Group(GROUP))
+    node.settle()
+    assert receipt_of(sent).counts == {Outcome.DELIVERED: 2}
+    assert not node.nodes["n0"].queue
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [(["@1"], []), (["@1;web"], ["c1"]), (["@1;tv"], ["c0", "c1"]), (["@2", "c0"], ["c1"])],
+)
+def test_devices_are_left_out_by_their_users_name(cluster, exclude, left):
+    sent = cluster.push(User(1), exclude=exclude)
+    cluster.settle()
+    assert sorted(d.conn for d in receipt_of(sent).deliveries) == left
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_change_of_groups_reaches_the_owner(cluster, joins):
+    push, receipts = bare_push(Conn("c0"), change=Change("c0", "other g", joins=joins))
+    cluster.router.submit(push, NOW)
+    cluster.settle()
+    assert receipts[0].outcome is Outcome.DELIVERED
+    assert ("other g" in cluster.nodes["n1"].hub.groups) == joins
 
 
 # On a node

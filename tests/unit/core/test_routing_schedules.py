@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.core.reports import Said
-from tests.unit.core.cluster import CONNS, NODES, Cluster, check, check_total_order
+from tests.unit.core.cluster import CONNS, GROUP, NODES, Cluster, check, check_total_order
 
 EXAMPLES = int(os.environ.get("ROUTING_EXAMPLES", "350"))
 SINGLE_USERS = (User(1), User(1, from_type="web"), User(1), User(2))
@@ -58,6 +58,10 @@ def push_except(cluster: Cluster, arg: int) -> None:
 
 def push_everyone(cluster: Cluster, arg: int) -> None:
     cluster.push(Everyone())
+
+
+def push_group(cluster: Cluster, arg: int) -> None:
+    cluster.push(Group(GROUP), exclude=[CONNS[0]] if arg % 4 == 0 else [])
 
 
 def push_hastily(cluster: Cluster, arg: int) -> None:
@@ -222,6 +226,11 @@ TROUBLES = {
     "answers of clients": [*[ask_conn, ask_user, ask_several] * 2, *[say] * 6, *MOVES, wait_long, lose_owner],
     "several targets": [push_several, push_several, push_except, push_everyone, toggle_registry],
 }
+TROUBLES["groups"] = [
+    *[push_group] * 4,
+    *[move, connect, disconnect, leave, kill, deafen, hear, end_leases, heartbeat, pause, resume],
+    *[empty_registry, heartbeat, toggle_registry, push_hastily, wait_briefly],
+]
 TROUBLES["everything"] = [step for steps in TROUBLES.values() for step in steps]
 MOVED = ["claimed before the old release", "release after the new claim"]
 HAPPENS = {
@@ -243,6 +252,7 @@ PUSHES = {
     push_several,
     push_except,
     push_everyone,
+    push_group,
     push_hastily,
 }
 
@@ -359,7 +369,7 @@ def test_promises_hold_when_the_router_is_closed(local):
 @pytest.mark.parametrize("local", [False, True], ids=["publisher", "node"])
 def test_without_trouble_everything_is_delivered_in_order(local):
     @look
-    @given(schedules([*BASE, push_several, push_everyone]))
+    @given(schedules([*BASE, push_several, push_everyone, push_group]))
     def all_delivered(schedule):
         cluster = run(schedule, local=local, settled=True)
         check(cluster)

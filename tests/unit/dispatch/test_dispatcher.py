@@ -10,6 +10,7 @@ import pytest
 
 from sanic_ws.core.batch import Batch, Reply, decode_batch, encode_reply
 from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
+from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt, Route
@@ -89,7 +90,7 @@ class FakeBroker:
 class FakeSocket:
     def __init__(self, conn):
         self.conn, self.session, self.user, self.opened, self.generation = conn, "1", None, True, 1
-        self.written = []
+        self.groups, self.written = NO_GROUPS, []
 
     @property
     def writable(self):

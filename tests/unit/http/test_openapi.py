@@ -29,7 +29,7 @@ def app():
 
 def test_every_route_is_in_the_document_and_the_reverse(app):
     routes = {
-        (re.sub("<(.*):str>", r"{\1}", f"/{route.path}"), method)
+        (re.sub(r"<(\w+):str>", r"{\1}", f"/{route.path}"), method)
         for route in app.router.routes
         for method in (route.methods if route.path != "ws" else ["GET"])
     }

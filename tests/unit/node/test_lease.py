@@ -49,6 +49,8 @@ class World:
 
     # The connections
 
+    owes = False
+
     async def assert_all(self):
         self.log.append("asserted" if self.can_tell else "not asserted")
         return self.can_tell

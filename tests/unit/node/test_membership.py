@@ -9,8 +9,10 @@ import time
 import pytest
 
 from sanic_ws.core.flights import Owner
+from sanic_ws.core.groups import NO_GROUPS, Change, Groups
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
+from sanic_ws.core.outcomes import Answer as NodeAnswer
 from sanic_ws.errors import IdentityTaken, RegistryUnavailable
 from sanic_ws.node.membership import Membership
 from sanic_ws.registry.memory import MemoryRegistry
@@ -20,7 +22,7 @@ from tests.integration.peers import eventually, unique
 class Answer:
     """What a registry says of a claim: a class of our own, as long as not every registry says `taken`."""
 
-    generation, before, missing, accepted = 1, None, False, False
+    generation, before, missing, accepted, groups = 1, None, False, False, frozenset()
 
     def __init__(self, user):
         self.user, self.taken = user, True
@@ -47,10 +49,16 @@ class BindingRegistry(MemoryRegistry):
         rest = iter(accepted)
         return [next(rest) if user is None else Answer(user) for user in bound]
 
+    async def mark(self, marks):
+        if self.away:
+            raise RegistryUnavailable("away")
+        await super().mark(marks)
+
 
 class Socket:
     def __init__(self, conn, session, user=None):
         self.conn, self.session, self.user = conn, session, user
+        self.groups = NO_GROUPS
         self.opened, self.generation, self.left, self.writable = False, 0, False, True
         self.frames, self.closed = [], []
         self.began = time.monotonic()
@@ -76,7 +84,7 @@ def hub():
 
 @pytest.fixture
 def membership(hub, registry):
-    return Membership("node", hub, registry, None)
+    return Membership("node", hub, registry, None, rejoin_s=60.0)
 
 
 async def test_another_user_does_not_get_the_id_of_a_connection_here(membership, hub, registry):
@@ -189,3 +197,95 @@ async def test_client_that_does_not_wait_leaves_nothing_where_nobody_was_replace
         return hub.get("c") is None and (await registry.look_up(["c"], [])).owners == [None]
 
     await eventually(is_nobodys, "the id to be free")
+
+
+async def nodes_of(registry, group):
+    return list((await registry.look_up_groups([group])).nodes[0])
+
+
+async def test_change_of_groups_is_in_the_registry_when_it_returns(membership, hub, registry):
+    await membership.join(socket := opened("c", "1"))
+    assert await membership.change_group(Change("c", "g", joins=True)) is NodeAnswer.DELIVERED
+    assert await nodes_of(registry, "g") == ["node"]
+    assert await membership.change_group(Change("c", "g", joins=False)) is NodeAnswer.DELIVERED
+    assert await nodes_of(registry, "g") == []
+    assert socket.groups == NO_GROUPS
+
+
+async def test_group_that_the_registry_cannot_be_told_of_is_not_joined(membership, hub, registry):
+    await membership.join(socket := opened("c", "1"))
+    registry.away = True
+    assert await membership.change_group(Change("c", "g", joins=True)) is NodeAnswer.NOT_YET
+    assert (socket.groups, "g" in hub.groups, membership.owes) == (NO_GROUPS, False, False)
+
+
+async def test_newer_session_takes_joined_groups_over_and_granted_ones_not(membership, hub, registry):
+    first, second = opened("c", "1"), opened("c", "2")
+    first.groups = Groups(granted=frozenset({"token"}))
+    await membership.join(first)
+    await membership.change_group(Change("c", "g", joins=True))
+    assert await nodes_of(registry, "token") == ["node"]
+    await membership.join(second)
+    assert second.groups == Groups(frozenset({"g"}))
+    await membership.close()
+    assert (await nodes_of(registry, "g"), await nodes_of(registry, "token")) == (["node"], [])
+
+
+async def test_connection_that_comes_back_elsewhere_has_its_groups(membership, registry, hub):
+    other = Membership("other", Hub(), registry, None)
+    await membership.join(socket := opened("c", "1"))
+    await membership.change_group(Change("c", "g", joins=True))
+    membership.leave(socket)
+    await membership.close()
+    await other.join(again := opened("c", "1"))
+    assert again.groups == Groups(frozenset({"g"}))
+    assert await nodes_of(registry, "g") == ["other"]
+
+
+async def test_client_that_does_not_wait_leaves_its_groups_to_whom_comes_next(membership, hub, registry):
+    await membership.join(socket := opened("c", "1"))
+    await membership.change_group(Change("c", "g", joins=True))
+    membership.leave(socket)
+    registry.gate.clear()
+    joining = asyncio.create_task(membership.join(opened("c", "2")))
+    await eventually(lambda: hub.get("c") is not None, "the newcomer to be taken in")
+    joining.cancel()
+    await asyncio.gather(joining, return_exceptions=True)
+    registry.gate.set()
+    await eventually(lambda: hub.get("c") is None, "the newcomer to be gone")
+    await membership.close()
+    await membership.join(again := opened("c", "3"))
+    assert again.groups == Groups(frozenset({"g"}))
+
+
+async def test_what_was_left_before_the_first_claim_was_answered_is_not_joined_again(membership, registry):
+    await membership.join(socket := opened("c", "1"))
+    await membership.change_group(Change("c", "g", joins=True))
+    registry.gate.clear()
+    claiming = asyncio.create_task(membership.assert_again(socket))
+    await asyncio.wait([claiming], timeout=0)
+    leaving = asyncio.create_task(membership.change_group(Change("c", "g", joins=False)))
+    await asyncio.wait([leaving], timeout=0)
+    registry.gate.set()
+    await asyncio.gather(claiming, leaving)
+    assert socket.groups == NO_GROUPS
+
+
+async def test_granted_groups_are_owed_while_the_registry_is_away(membership, hub, registry):
+    registry.away = True
+    socket = opened("c", "1")
+    socket.groups = Groups(granted=frozenset({"g"}))
+    await membership.join(socket)
+    assert ("g" in hub.groups, membership.owes) == (True, True)
+    registry.away = False
+    await membership.sweep(1)
+    assert (await nodes_of(registry, "g"), membership.owes) == (["node"], False)
+    await membership.grant(socket, frozenset({"h"}))
+    await membership.close()
+    assert (await nodes_of(registry, "g"), await nodes_of(registry, "h")) == ([], ["node"])
+
+
+def opened(conn, session):
+    socket = Socket(conn, session)
+    socket.opened = True
+    return socket

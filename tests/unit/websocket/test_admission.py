@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
 from sanic_ws.core.messages import BadMessage, ClientMessage
@@ -59,6 +60,9 @@ class FakeMembership:
         if socket.user is None:
             self.hub.bind(socket, self.bindings.get(socket.conn))
 
+    async def grant(self, socket, groups):
+        self.hub.regroup(socket, socket.groups._replace(granted=groups))
+
     async def bind(self, socket, user):
         self.hub.bind(socket, user)
         self.bound.append(user)
@@ -69,7 +73,7 @@ class FakeConnection:
 
     def __init__(self, conn="c"):
         self.conn = conn
-        self.user, self.opened, self.left = None, False, False
+        self.user, self.groups, self.opened, self.left = None, NO_GROUPS, False, False
         self.frames, self.closed = [], []
 
     def write(self, frame):

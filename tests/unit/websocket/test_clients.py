@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from sanic_ws.core.closing import CloseCode
+from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.hub import Hub
 from sanic_ws.settings import read_settings
 from sanic_ws.websocket import admission
@@ -39,6 +40,7 @@ class FakeConnection:
 
     def __init__(self, conn, clients, *, answers=True):
         self.conn, self.session, self.user, self.generation = conn, "1", None, 0
+        self.groups = NO_GROUPS
         self.left = self.aborted = False
         self.opened = self.writable = True
         self.frames: list[bytes] = []

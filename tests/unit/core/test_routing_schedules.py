@@ -218,7 +218,7 @@ TROUBLES = {
     "registry away": [toggle_registry, connect],
     "entries missing": [lose_owner, lose_user_entry, connect],
     "nodes leaving": [leave, leave, leave, leave, move, connect, heartbeat],
-    "nodes paused": [*[pause, resume, end_leases, heartbeat] * 2, move, connect, wait_briefly, push_hastily],
+    "nodes paused": [*[pause, resume, end_leases, heartbeat, move, connect] * 2, wait_briefly, push_hastily],
     "broker away": [toggle_broker, connect],
     "answers lost": [lose_reply, wait_briefly, wait_long, push_hastily],
     "full sockets": [fill, connect],

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 AT_ONCE = 1000
 """Connections asserted together; the rest wait until the registry has taken them."""
 CLOSE_TIMEOUT_S = 1.0
-TELL_S = 30.0
+TELL_S = 10.0
 """How long another node is tried that cannot be told that a connection has moved here."""
 
 log = logging.getLogger("sanic_ws.node")
@@ -70,7 +70,7 @@ class Membership:
         self._next_sweep: list[Socket] = []
         self._telling = AsyncRetrying(
             retry=retry_if_exception_type(BrokerError),
-            wait=wait_random_exponential(multiplier=0.1, max=5),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
             stop=stop_after_delay(TELL_S),
             reraise=True,
         )

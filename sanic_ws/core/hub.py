@@ -226,6 +226,12 @@ class Hub:
         """Write a frame to every connection of a group that is open; return how many had which answer."""
         return self._deliver_to(self._groups.of(group), frame, exclude)
 
+    def deliver_to_many(self, target: str, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
+        """Write a frame to a group, whose name stands behind ``#``, or to everyone; as these two do."""
+        if target[0] == "#":
+            return self.deliver_to_group(target[1:], frame, exclude)
+        return self.deliver_to_all(frame, exclude)
+
     def _deliver_to(
         self, sockets: Iterable[Socket], frame: bytes, exclude: Collection[str]
     ) -> Counter[Answer]:

@@ -19,6 +19,8 @@ from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import MalformedBatch
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sanic_ws.core.acks import Acks
     from sanic_ws.core.hub import Hub
 
@@ -79,13 +81,18 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         return Answer.SEVERAL
     if target[0] in "<>":
         return _change(hub, reply, number, target)
+    many, left_out = _read_many_target(target)
+    counted = hub.deliver_to_many(many, frame, left_out)
+    reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
+    return Answer.SEVERAL
+
+
+def _read_many_target(target: str) -> tuple[str, Collection[str]]:
+    """Read for whom an item for many is, as `Hub.deliver_to_many` takes it, and who gets nothing."""
     if target[0] == "#":
         group, exclude = read_group_target(target)
-        counted = hub.deliver_to_group(group, frame, exclude)
-    else:
-        counted = hub.deliver_to_all(frame, read_everyone_target(target))
-    reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
-    return Answer.SEVERAL
+        return f"#{group}", exclude
+    return EVERYONE, read_everyone_target(target)
 
 
 def _ordered(
@@ -102,16 +109,10 @@ def _ordered(
         if not found:
             return Answer.NOT_MINE
         reply.details[number] = [(conn, int(answer)) for conn, answer in found]
-    elif target[0] == "*":
-        left_out = read_everyone_target(target)
-        counted = acks.deliver_to_many(order, EVERYONE, lambda: hub.deliver_to_all(frame, left_out))
-        reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
-    elif target[0] == "#":
-        group, left_out = read_group_target(target)
-        counted = acks.deliver_to_many(
-            order, f"#{group}", lambda: hub.deliver_to_group(group, frame, left_out)
-        )
-        reply.details[number] = [(int(answer), many) for answer, many in counted.items()]
+    elif target[0] in "*#":
+        many, left_out = _read_many_target(target)
+        counted = acks.deliver_to_many(order, many, lambda: hub.deliver_to_many(many, frame, left_out))
+        reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
     else:
         conn, user_key = read_bound_target(target) if target[0] == "=" else (target, None)
         return acks.deliver(order, conn, frame, user_key, sender)

@@ -407,7 +407,7 @@ class Router:
             push.count(Outcome.UNKNOWN, 1)
         for node in nodes:
             if node == self._node_id and self._hub is not None:
-                answers = self._answer_all_here(push)
+                answers = self._answer_many_here(push, EVERYONE)
                 for answer, number in answers.items():
                     push.count(ANSWERED[answer], number)
             else:
@@ -435,7 +435,7 @@ class Router:
         item.children = 1
         for node in nodes:
             if node == self._node_id and self._hub is not None:
-                for answer, number in self._answer_group_here(push, group).items():
+                for answer, number in self._answer_many_here(push, item.target).items():
                     push.count(ANSWERED[answer], number)
             else:
                 share = Item(push, group_target(group, push.exclude), None, parent=item)
@@ -518,23 +518,15 @@ class Router:
             return self._acks.deliver(push.order, conn, push.frame, user_key)
         return self._hub.deliver(conn, push.frame, user_key)
 
-    def _answer_all_here(self, push: Push) -> Mapping[Answer, int]:
+    def _answer_many_here(self, push: Push, target: str) -> Mapping[Answer, int]:
+        """Write a push's frame to everyone here, or to a group behind ``#``."""
         hub = self._hub
         assert hub is not None
         if push.order is not None and self._acks is not None:
             return self._acks.deliver_to_many(
-                push.order, EVERYONE, lambda: hub.deliver_to_all(push.frame, push.exclude)
+                push.order, target, lambda: hub.deliver_to_many(target, push.frame, push.exclude)
             )
-        return hub.deliver_to_all(push.frame, push.exclude)
-
-    def _answer_group_here(self, push: Push, group: str) -> Mapping[Answer, int]:
-        hub = self._hub
-        assert hub is not None
-        if push.order is not None and self._acks is not None:
-            return self._acks.deliver_to_many(
-                push.order, f"#{group}", lambda: hub.deliver_to_group(group, push.frame, push.exclude)
-            )
-        return hub.deliver_to_group(group, push.frame, push.exclude)
+        return hub.deliver_to_many(target, push.frame, push.exclude)
 
     def _corked(self) -> AbstractContextManager[None]:
         return nullcontext() if self._hub is None else self._hub.corked()

@@ -80,17 +80,19 @@ async def test_clients_that_stop_reading_are_cut_off_and_do_not_hurt_the_others(
             sessions = [client.log.sessions[-1] for client in stuck]
             for client in stuck:
                 client.stop_reading()
-            await fill(publisher, [client.sign for client in stuck])
-            # Those of the last round read on as soon as they are cut off, while they can still see why.
-            cut_off = [asyncio.create_task(read_when_cut_off(client, member)) for client in stuck if last]
+            # Who is cut off reads on, while it can still see why: on a slow machine that may be early.
+            cut_off = [asyncio.create_task(read_when_cut_off(client, member)) for client in stuck]
+            await fill(publisher, stuck)
             loud.append(await storm.blow(publisher, times))
             memory.append(await memory_bytes(member))
-            await asyncio.gather(*cut_off)
-            for client in stuck:
+            if last:
+                await asyncio.gather(*cut_off)
+            for client, watching in zip(stuck, cut_off, strict=True):
+                watching.cancel()
                 client.read_again()
-            await fleet.all_connected()
             await fleet.settle()
-        await eventually(lambda: holds(member, many), "those that were cut off to come back")
+            await fleet.all_connected()
+            await eventually(lambda: holds(member, many), "those that were cut off to come back")
     codes = [session.code for session in sessions]
     assert all(len(fleet.logs[sign].sessions) == 1 for sign in ids[len(stuck) :])
     figure(17, f"1 % of {many} clients stop reading: closed with {codes}", codes == [SLOW] * len(stuck))
@@ -108,17 +110,21 @@ async def read_when_cut_off(client: Client, member: Member) -> None:
     async def cut_off() -> bool:
         return await connection_info(member.node, client.sign) is None
 
-    await eventually(cut_off, "a stuck client to be cut off")
+    await eventually(cut_off, "a stuck client to be cut off", every_s=0.5)
     client.read_again()
 
 
-async def fill(publisher: Publisher, ids: Sequence[str]) -> None:
-    """Push large frames to clients that do not read until each was `overloaded` a hundred times."""
-    refused = dict.fromkeys(ids, 0)
-    while min(refused.values()) < 100:
-        requests = [PushRequest(Conn(sign), "fill", "x" * 60_000) for sign in ids for _ in range(20)]
-        for receipt in await publisher.push_many(requests):
-            refused[receipt.deliveries[0].conn] += receipt.outcome == "overloaded"
+async def fill(publisher: Publisher, clients: Sequence[Client]) -> None:
+    """Push large frames to clients that do not read until each was `overloaded` 100 times or cut off."""
+    refused = {client.sign: 0 for client in clients if client.socket is not None and client.socket.paused}
+    while refused:
+        ids = [sign for sign in refused for _ in range(20)]
+        requests = [PushRequest(Conn(sign), "fill", "x" * 60_000) for sign in ids]
+        for sign, receipt in zip(ids, await publisher.push_many(requests), strict=True):
+            refused[sign] += receipt.outcome == "overloaded"
+        for client in clients:
+            if refused.get(client.sign, 0) >= 100 or client.socket is None or not client.socket.paused:
+                refused.pop(client.sign, None)
 
 
 async def memory_bytes(member: Member) -> int:

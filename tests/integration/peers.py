@@ -34,7 +34,9 @@ def unique(name: str = "t") -> str:
     return f"{name}-{secrets.token_hex(6)}"
 
 
-async def eventually(holds: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
+async def eventually(
+    holds: Callable[[], Any], what: str, timeout_s: float = WAIT_S, every_s: float = 0.02
+) -> Any:
     """Poll until `holds()`, which may be a coroutine function, gives something true; return that."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -44,7 +46,7 @@ async def eventually(holds: Callable[[], Any], what: str, timeout_s: float = WAI
         if result:
             return result
         assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain: {what}"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(every_s)
 
 
 class Client:

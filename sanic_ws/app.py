@@ -15,7 +15,7 @@ from sanic.config import Config
 
 from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
-from sanic_ws.http import cluster, docs, errors, groups, health, push, sockets
+from sanic_ws.http import cluster, docs, errors, groups, health, metrics, push, sockets
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.node import Node
 from sanic_ws.websocket.authentication import Authentication
@@ -112,7 +112,7 @@ class Gateway:
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, groups, health, docs):
+        for module in (sockets, push, cluster, groups, health, metrics, docs):
             app.blueprint(module.blueprint)
         if echo_path is not None:
             app.add_route(sockets.echo, echo_path, methods=["GET"], name="echo")

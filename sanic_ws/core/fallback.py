@@ -9,6 +9,7 @@ one that may be there and is not in the list, makes `unknown`.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.gates import Gates
     from sanic_ws.core.ledger import Ledger
     from sanic_ws.core.members import Members
+    from sanic_ws.core.outcomes import Cause
     from sanic_ws.core.push import Item
     from sanic_ws.core.seeking import Action
 
@@ -38,6 +40,9 @@ class Fallback:
         gates: of all targets.
         ledger: where items end.
         actions: where what is to be done is put.
+
+    Attributes:
+        causes: how many items came for which cause.
     """
 
     def __init__(
@@ -55,6 +60,7 @@ class Fallback:
         self._gates = gates
         self._ledger = ledger
         self._actions = actions
+        self.causes: Counter[Cause] = Counter()
         self._lane = Lane()
         self._seeks: dict[int, Seek] = {}
         self._budget: float = limits.seek_items_per_s
@@ -62,8 +68,9 @@ class Fallback:
 
     # What goes out
 
-    def add(self, item: Item, now: float) -> None:
+    def add(self, item: Item, cause: Cause, now: float) -> None:
         """Have an item asked for, or end it as `overloaded` where too many wait already."""
+        self.causes[cause] += 1
         gate = item.gate if item.placed else self._gates.put(item)
         assert gate is not None
         gate.blocked = True

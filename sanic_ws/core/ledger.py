@@ -28,8 +28,7 @@ class Ledger:
         open_items: how many are not settled.
         wild_items: how many of these may turn out to be for any connection.
         closing: whether everything ends now, whatever its deadline.
-        routes: how many deliveries took which route.
-        outcomes: how many had which outcome.
+        deliveries: how many took which route, if any, and had which outcome; those of pushes to many too.
     """
 
     def __init__(self, gates: Gates, on_last_child: Callable[[Item, float], None]) -> None:
@@ -38,8 +37,7 @@ class Ledger:
         self.open_items = 0
         self.wild_items = 0
         self.closing = False
-        self.routes: Counter[Route] = Counter()
-        self.outcomes: Counter[Outcome] = Counter()
+        self.deliveries: Counter[tuple[Route | None, Outcome]] = Counter()
         self._follow: Callable[..., None] = _nothing
         self._take: Callable[..., bool | None] = _nothing
 
@@ -82,9 +80,12 @@ class Ledger:
         if order is not None and self._take(push, order, conn, node, route, outcome, now):
             return
         push.add(conn, node, route, outcome, now)
-        self.outcomes[outcome] += 1
-        if route is not None:
-            self.routes[route] += 1
+        self.deliveries[route, outcome] += 1
+
+    def count(self, push: Push, route: Route | None, outcome: Outcome, number: int) -> None:
+        """Write down what became of a push to everyone, or to a group, at some of its connections."""
+        push.count(outcome, number)
+        self.deliveries[route, outcome] += number
 
     def hold(self, push: Push) -> None:
         """Keep a push open for a client that may answer."""
@@ -94,9 +95,7 @@ class Ledger:
     def record(self, push: Push, delivery: Delivery) -> None:
         """Write down what became of a push at a connection whose client was waited for."""
         push.append(delivery)
-        self.outcomes[delivery.outcome] += 1
-        if delivery.route is not None:
-            self.routes[delivery.route] += 1
+        self.deliveries[delivery.route, delivery.outcome] += 1
 
     def release(self, push: Push) -> None:
         """Wait for one client less."""

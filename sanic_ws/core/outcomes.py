@@ -40,6 +40,17 @@ class Route(StrEnum):
     FALLBACK = "fallback"
 
 
+class Cause(StrEnum):
+    """Why a push went the way of the fallback."""
+
+    MISS = "miss"
+    """The registry knows nobody."""
+    STALE = "stale"
+    """Whom it knows is not where it says."""
+    REGISTRY = "registry"
+    """It could not be asked."""
+
+
 class Answer(IntEnum):
     """What a node says of one item of a batch; one byte on the wire."""
 

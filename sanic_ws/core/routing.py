@@ -27,7 +27,7 @@ from sanic_ws.core.identity import Conn, Group, User
 from sanic_ws.core.lanes import Lanes
 from sanic_ws.core.ledger import Ledger
 from sanic_ws.core.members import Members
-from sanic_ws.core.outcomes import ANSWERED, Answer, Outcome, Route
+from sanic_ws.core.outcomes import ANSWERED, Answer, Cause, Outcome, Route
 from sanic_ws.core.push import Item, Push
 from sanic_ws.core.seeking import Action, Probe, Seek
 
@@ -55,6 +55,9 @@ class Router:
         hub: that node's connections; a push to one of them is written at once.
         limits: bounds.
         acks: carries out what is ordered beside of that node.
+
+    Attributes:
+        stale_hits: how many items went to a node that did not have their connection, or was gone.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class Router:
         self._ledger = Ledger(self._gates, self._end_user)
         self._calls = Calls(self._ledger, self._actions.append, node_id, acks)
         self._ledger.watch(self._calls.follow, self._calls.take)
+        self.stale_hits = 0
+        self._missed = Cause.MISS
         self._fallback = Fallback(self._limits, ids, self._members, self._gates, self._ledger, self._actions)
 
     @property
@@ -85,14 +90,14 @@ class Router:
         return self._ledger.open_items
 
     @property
-    def routes(self) -> Mapping[Route, int]:
-        """How many deliveries took which route."""
-        return self._ledger.routes
+    def deliveries(self) -> Mapping[tuple[Route | None, Outcome], int]:
+        """How many deliveries took which route, if any, and had which outcome."""
+        return self._ledger.deliveries
 
     @property
-    def outcomes(self) -> Mapping[Outcome, int]:
-        """How many deliveries had which outcome."""
-        return self._ledger.outcomes
+    def fallbacks(self) -> Mapping[Cause, int]:
+        """How many deliveries went the way of the fallback, by cause."""
+        return self._fallback.causes
 
     @property
     def idle(self) -> bool:
@@ -159,6 +164,7 @@ class Router:
         """Take in what the registry says; None where it is out of reach, nothing for groups."""
         if listing is not None:
             self._members.learn(listing, now)
+        self._missed = Cause.REGISTRY if found is None else Cause.MISS
         owners, users, whole = found or look_up.nothing()
         if not whole:
             # A list that lacks one of the user's devices would leave it out without a word.
@@ -239,7 +245,7 @@ class Router:
             if item.settled:
                 continue
             if item.gate is not None:
-                self._gates.refuse(item, item.gate.owner)
+                self._refuse(item, item.gate.owner)
             elif flight.node in self._members.listed:
                 self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
             else:
@@ -339,7 +345,7 @@ class Router:
         elif self._ledger.is_late(item, now):
             self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
         elif owner is None:
-            self._fallback.add(item, now)
+            self._fallback.add(item, self._missed, now)
         else:
             self._dispatch(item, owner, now)
 
@@ -353,7 +359,7 @@ class Router:
         answer = self._answer_here(item.push, item.target, item.user)
         outcome = ANSWERED.get(answer)
         if outcome is None:
-            self._gates.refuse(item, None if answer is Answer.NOT_YET else owner)
+            self._refuse(item, None if answer is Answer.NOT_YET else owner)
         else:
             self._ledger.settle(item, outcome, Route.LOCAL, now)
 
@@ -370,7 +376,7 @@ class Router:
         if self._ledger.is_late(item, now):
             self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
         elif not wanted:
-            self._fallback.add(item, now)
+            self._fallback.add(item, self._missed, now)
         else:
             self._gates.put(item)
             self._ledger.tame(item)
@@ -394,7 +400,7 @@ class Router:
             self._ledger.close(item, now)
         else:
             self._ledger.let_wild(item)
-            self._fallback.add(item, now)
+            self._fallback.add(item, Cause.STALE, now)
 
     def _place_everyone(self, item: Item, *, certain: bool, now: float) -> None:
         push = item.push
@@ -404,12 +410,12 @@ class Router:
             self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
             return
         if not certain or not self._members.complete:
-            push.count(Outcome.UNKNOWN, 1)
+            self._ledger.count(push, None, Outcome.UNKNOWN, 1)
         for node in nodes:
             if node == self._node_id and self._hub is not None:
                 answers = self._answer_many_here(push, EVERYONE)
                 for answer, number in answers.items():
-                    push.count(ANSWERED[answer], number)
+                    self._ledger.count(push, Route.LOCAL, ANSWERED[answer], number)
             else:
                 share = self._ledger.open(Item(push, everyone_target(push.exclude), None))
                 share.node = node
@@ -436,7 +442,7 @@ class Router:
         for node in nodes:
             if node == self._node_id and self._hub is not None:
                 for answer, number in self._answer_many_here(push, item.target).items():
-                    push.count(ANSWERED[answer], number)
+                    self._ledger.count(push, Route.LOCAL, ANSWERED[answer], number)
             else:
                 share = Item(push, group_target(group, push.exclude), None, parent=item)
                 share.node = node
@@ -459,14 +465,14 @@ class Router:
             elif self._ledger.expire(item, now):
                 continue
             elif owner is None or nowhere:
-                self._fallback.add(item, now)
+                self._fallback.add(item, self._missed if owner is None else Cause.STALE, now)
             else:
                 self._dispatch(item, owner, now)
 
     def _resume_user(self, gate: Gate, found: list[UserConnection], now: float) -> None:
         for item in self._gates.reopen(gate):
             if not found and not gate.waiting and not self._ledger.expire(item, now):
-                self._fallback.add(item, now)
+                self._fallback.add(item, self._missed, now)
             elif not item.settled:
                 self._place_user(item, found, now)
 
@@ -487,9 +493,13 @@ class Router:
                 self._ledger.give_up(item, Outcome.UNKNOWN, now)
             else:
                 refused = True
-                self._gates.refuse(item, None if code == Answer.NOT_YET else item.gate.owner)
+                self._refuse(item, None if code == Answer.NOT_YET else item.gate.owner)
         if refused:
             self._withdraw(flight.node)
+
+    def _refuse(self, item: Item, by: Owner | None) -> None:
+        self.stale_hits += by is not None
+        self._gates.refuse(item, by)
 
     def _take_share(self, item: Item, details: Sequence[tuple[int, int]] | None, now: float) -> None:
         """Add up what a node says of its share; without details it was not carried out."""
@@ -499,7 +509,7 @@ class Router:
         for answer, number in details:
             outcome = ANSWERED.get(answer)  # type: ignore[call-overload] # any number may come
             if outcome is not None and isinstance(number, int) and number > 0:
-                item.push.count(outcome, number)
+                self._ledger.count(item.push, Route.DIRECT, outcome, number)
         self._ledger.close(item, now)
 
     def _withdraw(self, node: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.core.batch import Batch, decode_reply, encode_batch
 from sanic_ws.core.calls import Cancel
 from sanic_ws.core.flights import Flight, Forget
+from sanic_ws.core.histograms import SECONDS, SIZES, Histogram
 from sanic_ws.core.outcomes import Outcome
 from sanic_ws.core.reports import MAGIC, decode_reports
 from sanic_ws.core.routing import Router
@@ -64,6 +66,12 @@ class Dispatcher:
         node_id: the node that this dispatcher is part of, if any.
         hub: that node's connections.
         acks: carries out what is ordered beside of that node.
+
+    Attributes:
+        look_up_s: how long the registry took for a round, seconds.
+        send_s: how long the broker took for a batch.
+        batch_sizes: how many deliveries there were in a batch.
+        receipt_s: how long receipts took.
     """
 
     def __init__(
@@ -86,6 +94,8 @@ class Dispatcher:
         self._listing = False
         self._listed_at = -inf
         self.closed = False
+        self.look_up_s, self.send_s = Histogram(SECONDS), Histogram(SECONDS)
+        self.batch_sizes, self.receipt_s = Histogram(SIZES), Histogram(SECONDS)
 
     @property
     def open_items(self) -> int:
@@ -95,10 +105,18 @@ class Dispatcher:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """How many deliveries took which route and had which outcome, since the start."""
-        return {
-            "routes": {str(route): number for route, number in self._router.routes.items()},
-            "outcomes": {str(outcome): number for outcome, number in self._router.outcomes.items()},
-        }
+        routes: Counter[str] = Counter()
+        outcomes: Counter[str] = Counter()
+        for (route, outcome), number in self._router.deliveries.items():
+            outcomes[str(outcome)] += number
+            if route is not None:
+                routes[str(route)] += number
+        return {"routes": routes, "outcomes": outcomes}
+
+    @property
+    def router(self) -> Router:
+        """What decides, and counts."""
+        return self._router
 
     def submit(self, pushes: Sequence[Push]) -> None:
         """Send pushes on their way; the ``done`` of each is called when it has its receipt."""
@@ -188,8 +206,10 @@ class Dispatcher:
     async def _look_up(self, look_up: LookUp) -> None:
         found = listing = None
         groups: Sequence[Collection[str]] = ()
+        began = monotonic()
         try:
             found = await self._directory.look_up(look_up.conns, look_up.users)
+            self.look_up_s.observe(monotonic() - began)
             if look_up.groups:
                 listing, groups = await self._directory.look_up_groups(look_up.groups)
             elif look_up.nodes:
@@ -243,8 +263,11 @@ class Dispatcher:
         if self._is_over(flight):
             return
         body, ttl_ms = self._encode(flight)
+        self.batch_sizes.observe(len(flight.items))
+        began = monotonic()
         try:
             await self._broker.send(flight.node, body, ttl_ms)
+            self.send_s.observe(monotonic() - began)
         except Unroutable:
             self._router.returned(flight, monotonic())
         except QueueFull:

@@ -35,8 +35,12 @@ async def connect(request: Request[Any, Any]) -> None:
     node: Node = request.app.ctx.node
     clients: Clients = request.app.ctx.clients
     settings = node.settings
-    accepted = accept(request, settings)
-    sign = read_sign(request)
+    try:
+        accepted = accept(request, settings)
+        sign = read_sign(request)
+    except Refused as exc:
+        node.handshakes[exc.code] += 1
+        raise
     connection = new_connection(accepted, sign, node.new_session(), clients.conversation, settings)
     try:
         with clients.admitted(connection, client_address(request, settings.trusted_proxies)):
@@ -44,10 +48,13 @@ async def connect(request: Request[Any, Any]) -> None:
             if identity is None and clients.authentication.needed:
                 clients.await_auth(connection)
                 hand_over(request, connection, accepted.greeting + clients.conversation.greet(connection))
+                node.handshakes["accepted"] += 1
                 return
             await clients.join(connection, identity)
             hand_over(request, connection, accepted.greeting + clients.conversation.welcome(connection))
+            node.handshakes["accepted"] += 1
     except Refused as exc:
+        node.handshakes[exc.code] += 1
         if exc.close_code is None:
             raise
         told = new_connection(accepted, sign, "", clients.unregistered, settings)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,14 @@ class Node:
 
     Args:
         settings: the operator's.
+
+    Attributes:
+        batches: how many came over its queue.
+        set_aside: how many messages nobody could read.
+        handshakes: how many clients were accepted, or refused and why.
+        closes: how many connections were closed from here, by code.
+        inbound: how many messages of clients back ends took, or why not.
+        calls: how many calls of back ends were answered, and how many set aside.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -70,6 +79,10 @@ class Node:
         self.started = timestamp()
         self.batches = 0
         self.set_aside = 0
+        self.handshakes: Counter[str] = Counter()
+        self.closes: Counter[int] = Counter()
+        self.inbound: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
         self._sessions = 0
         self._ages = Ages()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -162,6 +175,7 @@ class Node:
     async def _on_call(self, call: Call) -> bytes | None:
         """Carry a back end's call out; return its answer, or None: it could not be read."""
         answer = await self._calls.answer(call)
+        self.calls["answered" if answer is not None else "set_aside"] += 1
         self.set_aside += answer is None
         return answer
 

@@ -18,20 +18,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sanic_ws.core.groups import Change
+    from sanic_ws.core.histograms import Histogram
     from sanic_ws.dispatch import Dispatcher
 
 
 class _Call:
     """Wait for all the pushes of one call."""
 
-    __slots__ = ("future", "open")
+    __slots__ = ("future", "latencies", "open")
 
-    def __init__(self, pushes: int) -> None:
+    def __init__(self, pushes: int, latencies: Histogram) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.latencies = latencies
         self.open = pushes
 
-    def done(self, _: Push) -> None:
+    def done(self, push: Push) -> None:
         """Count a push that is done."""
+        self.latencies.observe(monotonic() - push.started)
         self.open -= 1
         if not self.open and not self.future.done():
             self.future.set_result(None)
@@ -59,7 +62,7 @@ async def push_all(
         TooLarge: a message is longer than ``most_bytes``; nothing was sent.
     """
     waited = [request for request in requests if request.wait != "none"]
-    call = _Call(len(waited))
+    call = _Call(len(waited), dispatcher.receipt_s)
     now = monotonic()
     pushes = []
     for number, request in enumerate(requests):
@@ -94,7 +97,7 @@ async def change_groups(dispatcher: Dispatcher, change: Change) -> Receipt:
 async def _ask_owner(
     dispatcher: Dispatcher, conn: str, *, close_code: int | None = None, change: Change | None = None
 ) -> Receipt:
-    call = _Call(1)
+    call = _Call(1, dispatcher.receipt_s)
     now = monotonic()
     push = Push(
         new_push_id(),

@@ -48,8 +48,8 @@ class Clients:
         self._quotas = Quotas(node.settings, node.hub)
         self._admission = Admission(node, self.keep_alive, authentication, self._quotas)
         self.conversation = Conversation(node, self.keep_alive, handlers, self._admission, self._quotas)
-        self.echo = Echo(self.keep_alive)
-        self.unregistered = Unregistered(self.keep_alive)
+        self.echo = Echo(self.keep_alive, node.closes)
+        self.unregistered = Unregistered(self.keep_alive, node.closes)
 
     @contextmanager
     def admitted(self, connection: Connection, address: str) -> Iterator[None]:

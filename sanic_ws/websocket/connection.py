@@ -43,6 +43,9 @@ class Owner(Protocol):
     def flooded(self, connection: Connection, excess: Excess) -> None:
         """Take in that the client sends more than it may, and that this is dropped."""
 
+    def closing(self, code: int) -> None:
+        """Take in that a connection is closed from here, with this code."""
+
     def leaving(self, connection: Connection) -> None:
         """Take in that nothing more can be written; called once."""
 
@@ -134,6 +137,7 @@ class Connection(asyncio.Protocol):
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing more is written after it."""
         if self._transport is not None and not self._left:
+            self._owner.closing(code)
             self._transport.write(close_frame(code, reason))
         self._leave()
 
@@ -143,6 +147,7 @@ class Connection(asyncio.Protocol):
         self._end()
         if transport is not None:
             if not self._left:
+                self._owner.closing(code)
                 self._write(close_frame(code, reason))
             # What the client is still sending has to be read, or the system resets the connection
             # and the client never sees why it was closed.

@@ -121,6 +121,10 @@ class Conversation:
         elif excess is Excess.CLOSE:
             connection.fail(CloseCode.POLICY, "sends too much")
 
+    def closing(self, code: int) -> None:
+        """Count a close."""
+        self._node.closes[code] += 1
+
     def leaving(self, connection: Connection) -> None:
         """Take a connection out of hub and registry."""
         self._node.membership.leave(connection)

@@ -60,8 +60,11 @@ class Inbound:
     async def _publish(self, message: ClientMessage, body: bytes) -> None:
         try:
             await self._node.broker.back_ends.publish_inbound(message.type, body)
+            self._node.inbound["published"] += 1
         except BrokerError as exc:
-            raise _refusal(exc, message) from None
+            refusal = _refusal(exc, message)
+            self._node.inbound[refusal.code] += 1
+            raise refusal from None
         finally:
             self._open -= 1
             self._open_bytes -= len(body)

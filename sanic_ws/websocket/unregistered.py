@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from sanic_ws.core.meter import Excess
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.keepalive import KeepAlive
@@ -15,16 +17,22 @@ class Unregistered:
 
     Args:
         keep_alive: watches them.
+        closes: where the codes are counted with which they are closed.
     """
 
-    def __init__(self, keep_alive: KeepAlive) -> None:
+    def __init__(self, keep_alive: KeepAlive, closes: Counter[int]) -> None:
         self._keep_alive = keep_alive
+        self._closes = closes
 
     def received(self, connection: Connection, message: str | bytes) -> None:
         """Take no notice of a message."""
 
     def flooded(self, connection: Connection, excess: Excess) -> None:
         """Have nothing to do: only clients of the gateway are measured."""
+
+    def closing(self, code: int) -> None:
+        """Count a close."""
+        self._closes[code] += 1
 
     def leaving(self, connection: Connection) -> None:
         """Give the closing handshake a while."""

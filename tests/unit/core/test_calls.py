@@ -54,7 +54,7 @@ def test_receipt_waits_for_the_client(cluster, conn):
     (delivery,) = sent.receipts[0].deliveries
     assert (delivery.outcome, delivery.latency_ms, delivery.replied) == (Outcome.ACKED, 500.0, False)
     assert delivery.route is (Route.LOCAL if cluster.local and conn == "c2" else Route.DIRECT)
-    assert cluster.router.outcomes == {Outcome.ACKED: 1}
+    assert cluster.router.deliveries == {(delivery.route, Outcome.ACKED): 1}
 
 
 def test_reply_is_in_the_receipt(cluster):

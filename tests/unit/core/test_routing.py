@@ -8,7 +8,7 @@ from sanic_ws.core.batch import Reply
 from sanic_ws.core.flights import Flight, Forget, Found, Limits
 from sanic_ws.core.groups import Change
 from sanic_ws.core.identity import Conn, Everyone, Group, User
-from sanic_ws.core.outcomes import Answer, Outcome, Route
+from sanic_ws.core.outcomes import Answer, Cause, Outcome, Route
 from sanic_ws.core.push import Push
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe
@@ -1112,8 +1112,13 @@ def test_counters_tell_routes_and_outcomes(node):
     for target in (Conn("c2"), Conn("c0"), Conn("nobody")):
         node.push(target)
     node.settle()
-    assert node.router.routes == {Route.LOCAL: 1, Route.DIRECT: 1}
-    assert node.router.outcomes == {Outcome.DELIVERED: 2, Outcome.OFFLINE: 1}
+    delivered, offline = Outcome.DELIVERED, Outcome.OFFLINE
+    assert node.router.deliveries == {
+        (Route.LOCAL, delivered): 1,
+        (Route.DIRECT, delivered): 1,
+        (None, offline): 1,
+    }
+    assert node.router.fallbacks == {Cause.MISS: 1}
 
 
 def test_plain_traffic_keeps_every_promise(cluster):

@@ -53,6 +53,7 @@ class FakeOwner:
     def __init__(self):
         self.messages: list[str | bytes] = []
         self.told: list[object] = []
+        self.closes: list[int] = []
 
     def received(self, connection, message):
         self.messages.append(message)
@@ -61,6 +62,9 @@ class FakeOwner:
         self.told.append(excess)
         if excess is Excess.CLOSE:
             connection.fail(CloseCode.POLICY, "sends too much")
+
+    def closing(self, code):
+        self.closes.append(code)
 
     def leaving(self, connection):
         self.told.append("leaving")

@@ -12,7 +12,7 @@ CHART = Path(__file__).parents[2] / "helm" / "sanic-ws"
 
 
 async def samples(node):
-    """Return the value of every series."""
+    """Return the value of every series, by its name and the values of its labels, which are sorted by name."""
     answer = await call(node, "GET", "/metrics")
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -33,9 +33,9 @@ async def test_pushes_are_counted_by_route_and_outcome(nodes, connect):
     await push(nodes[0], {"conn": unique("nobody")})
     grown = await samples(nodes[0])
     grown.subtract(before)
-    assert grown["sanic_ws_pushes_total", "local", "delivered"] == 2
-    assert grown["sanic_ws_pushes_total", "direct", "delivered"] == 1
-    assert grown["sanic_ws_pushes_total", "none", "offline"] == 1
+    assert grown["sanic_ws_pushes_total", "delivered", "local"] == 2
+    assert grown["sanic_ws_pushes_total", "delivered", "direct"] == 1
+    assert grown["sanic_ws_pushes_total", "offline", "none"] == 1
     assert grown["sanic_ws_fallbacks_total", "miss"] == 1
     assert grown["sanic_ws_receipt_seconds_count",] == 4
     assert grown["sanic_ws_batch_size_count",] == grown["sanic_ws_batch_size_sum",] == 1
@@ -47,7 +47,7 @@ async def test_pushes_to_many_are_counted_by_connection(make_cluster, connect):
     for _ in range(3):
         await connect(node, unique())
     await push(node, {"all": True})
-    assert (await samples(node))["sanic_ws_pushes_total", "local", "delivered"] == 3
+    assert (await samples(node))["sanic_ws_pushes_total", "delivered", "local"] == 3
 
 
 async def test_a_push_whose_node_does_not_have_the_connection_is_a_stale_hit(make_cluster, connect):

@@ -6,6 +6,7 @@ import pytest
 
 from sanic_ws.broker import Call
 from sanic_ws.broker.memory import MemoryBroker
+from sanic_ws.core.histograms import SECONDS, Histogram
 from sanic_ws.core.outcomes import Outcome, Route
 from sanic_ws.errors import Unroutable
 from sanic_ws.node import Node
@@ -21,6 +22,7 @@ class FakeDispatcher:
 
     def __init__(self) -> None:
         self.pushes = []
+        self.receipt_s = Histogram(SECONDS)
 
     def submit(self, pushes):
         for push in pushes:

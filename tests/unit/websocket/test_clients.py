@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -66,7 +67,9 @@ class FakeConnection:
 def node():
     hub = Hub()
     settings = read_settings("dev", max_connections_per_address=100)
-    return SimpleNamespace(hub=hub, membership=FakeMembership(hub), settings=settings, draining=False)
+    return SimpleNamespace(
+        hub=hub, membership=FakeMembership(hub), settings=settings, draining=False, closes=Counter()
+    )
 
 
 @pytest.fixture

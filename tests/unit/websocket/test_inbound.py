@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -36,7 +37,7 @@ def back_ends():
 
 @pytest.fixture
 def inbound(back_ends):
-    return Inbound(SimpleNamespace(broker=SimpleNamespace(back_ends=back_ends)))
+    return Inbound(SimpleNamespace(broker=SimpleNamespace(back_ends=back_ends), inbound=Counter()))
 
 
 CLIENT = SimpleNamespace(conn="c", user=User(7, from_type="web"))

@@ -12,7 +12,7 @@ CHART = Path(__file__).parents[2] / "helm" / "sanic-ws"
 
 
 async def samples(node):
-    """Return the value of every series, by its name and the values of its labels, which are sorted by name."""
+    """Return the value of every series, by its name and the values of its labels, sorted by their names."""
     answer = await call(node, "GET", "/metrics")
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")

@@ -12,6 +12,7 @@
     ├── IdentityTaken           the connection's id is bound to another user
     ├── MalformedBatch          a message between nodes cannot be read
     ├── RegistryUnavailable     Redis does not answer in time
+    ├── MailboxUnavailable      Redis does not answer in time, and a letter may be stored or not
     └── BrokerError
         ├── BrokerUnavailable   RabbitMQ cannot be reached; certainly not sent
         ├── Unroutable          the node's queue is gone; certainly not sent
@@ -30,6 +31,7 @@ __all__ = [
     "InvalidJSON",
     "InvalidToken",
     "KeysUnavailable",
+    "MailboxUnavailable",
     "MalformedBatch",
     "NotAllowed",
     "QueueFull",
@@ -88,6 +90,10 @@ class MalformedBatch(SanicWsError):  # noqa: N818
 
 class RegistryUnavailable(SanicWsError):  # noqa: N818
     """Report that the registry did not answer in time."""
+
+
+class MailboxUnavailable(SanicWsError):  # noqa: N818
+    """Report that the mailbox did not answer in time; what was to be stored may be, or not."""
 
 
 class BrokerError(SanicWsError):

@@ -1,0 +1,133 @@
+"""Mail: durable messages, as a mailbox keeps them and as they travel to those who read them.
+
+A mailbox is a sequence of letters. Each has a position in it, and knows the position and the id of the
+letter before it, so that whoever reads sees where one is missing: trimmed, expired, or lost with a server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from sanic_ws.core import json
+from sanic_ws.core.frames import text_frame
+
+if TYPE_CHECKING:
+    from sanic_ws.core.identity import User
+
+DEFAULT_TTL_S = 24 * 3600
+MAX_TTL_S = 30 * 24 * 3600
+
+
+class Position(NamedTuple):
+    """Say where in a mailbox a letter is: milliseconds of the mailbox's clock, and a number within these."""
+
+    ms: int
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.number}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Read what `str` wrote; nothing is `NOWHERE`."""
+        ms, _, number = text.partition("-")
+        return cls(int(ms or 0), int(number or 0))
+
+
+NOWHERE = Position(0, 0)
+"""Before every letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Hold what is to be stored.
+
+    Attributes:
+        box: whose mailbox, see `user_box` and `conn_box`.
+        id: the push's.
+        payload: the message as JSON, an object, without the id of the one before it.
+        ttl_s: for how long it is of use.
+        only: which of the mailbox's readers it is for: a ``fromType`` behind ``@``, a connection's id, or, if
+            empty, all.
+        repeatable: whether the caller gave the id, so that a copy may be stored already.
+    """
+
+    box: str
+    id: str
+    payload: bytes
+    ttl_s: float = DEFAULT_TTL_S
+    only: str = ""
+    repeatable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Say where a letter was put.
+
+    Attributes:
+        at: its position.
+        after: that of the letter before it; `NOWHERE` if there was none.
+        after_id: the push id of that one; empty if there was none.
+    """
+
+    at: Position
+    after: Position
+    after_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Hold a letter as it is read.
+
+    Attributes:
+        payload: None if it has expired.
+    """
+
+    place: Place
+    id: str
+    only: str
+    payload: bytes | None
+
+    def is_for(self, conn: str, user: User | None) -> bool:
+        """Say whether a reader of the mailbox is meant."""
+        if self.only[:1] == "@":
+            return user is not None and user.from_type == self.only[1:]
+        return not self.only or self.only == conn
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """Say what is in a mailbox.
+
+    Attributes:
+        size: how many letters; expired ones that nobody has cleared away yet included.
+        octets: how many bytes their payloads have.
+        first: the id of the oldest one, if any.
+        last: that of the newest.
+    """
+
+    size: int
+    octets: int
+    first: str | None
+    last: str | None
+
+
+def user_box(user: User) -> str:
+    """Return the name of a user's mailbox, which all devices read."""
+    return f"@{user.key}"
+
+
+def conn_box(conn: str) -> str:
+    """Return the name of the mailbox of a connection that is bound to nobody."""
+    return conn
+
+
+def letter_frame(payload: bytes, before: str | None) -> bytes:
+    """Return the text frame of a letter.
+
+    Args:
+        payload: as it was stored.
+        before: the id of the durable message that its reader got before it, if any.
+    """
+    return text_frame(payload[:-1] + b',"prev":' + json.dumps(before) + b"}")

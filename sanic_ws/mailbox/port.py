@@ -1,0 +1,61 @@
+"""What a mailbox can do.
+
+Every call raises `MailboxUnavailable` if the mailbox does not answer in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sanic_ws.core.mail import Contents, Letter, Place, Position, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bound each mailbox; what is too much goes, the oldest first, but never the newest letter.
+
+    Attributes:
+        letters: how many it may hold.
+        octets: how many bytes their payloads may have.
+        replicas: how many of a server's replicas must have a letter before it counts as stored.
+    """
+
+    letters: int = 1000
+    octets: int = 4 << 20
+    replicas: int = 0
+
+
+class Mailbox(Protocol):
+    """Keep letters in the order in which they came."""
+
+    async def store(self, letters: Sequence[Letter]) -> list[Place | None]:
+        """Put letters into their mailboxes, in this order; say where each is.
+
+        A letter that is there already, by its id, is not stored a second time: its place is the old one.
+        None: it was stored, but not by as many replicas as is asked for, so that it may be lost.
+
+        Raises:
+            MailboxUnavailable: it is not known whether they are stored.
+        """
+
+    async def find(self, box: str, push_id: str) -> Position | None:
+        """Return the position after which all letters came later than this one; None if that is not known.
+
+        It is for a letter that is gone too, as long as the one after it is there.
+        """
+
+    async def read(self, box: str, after: Position, most: int) -> list[Stored]:
+        """Return the letters after a position, the oldest first."""
+
+    async def describe(self, box: str) -> Contents:
+        """Return what is in a mailbox."""
+
+    async def clear(self, box: str) -> bool:
+        """Throw away all that is in a mailbox; say whether there was anything."""
+
+    async def close(self) -> None:
+        """Let go of the connections to the mailbox."""

@@ -1,6 +1,7 @@
 """What every mailbox promises: one suite for the one in memory and for Redis in all its forms."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -188,7 +189,7 @@ async def test_two_who_store_at_the_same_time_make_one_sequence(make_mailbox):
     )
     stored = await one.read("@1001", NOWHERE, 100)
     assert len({entry.id for entry in stored}) == 60
-    for before, after in zip(stored, stored[1:], strict=False):
+    for before, after in itertools.pairwise(stored):
         assert (after.place.after, after.place.after_id) == (before.place.at, before.id)
 
 

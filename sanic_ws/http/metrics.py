@@ -21,7 +21,7 @@ from sanic import Blueprint, HTTPResponse, Request
 from sanic.response import text
 
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.http.bodies import discard_body
+from sanic_ws.http.auth import scope
 from sanic_ws.http.openapi import Answer, describe
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ blueprint = Blueprint("metrics")
 
 
 @blueprint.get("/metrics")
-@describe({200: Answer("Page", "in Prometheus's text format")})
+@describe({200: Answer("Page", "in Prometheus's text format", CONTENT_TYPE_LATEST)})
+@scope("read")
 async def get_metrics(request: Request[Any, Any]) -> HTTPResponse:
     """Give this process's metrics."""
-    await discard_body(request)
     registry = CollectorRegistry()
     registry.register(NodeCollector(request.app.ctx.node))
     ProcessCollector(registry=registry)

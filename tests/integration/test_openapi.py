@@ -151,7 +151,7 @@ CALLS = [
     Call(413, "POST", BATCH, body={"pushes": [NOBODY, LARGE]}),
     *(
         call
-        for path in ("/docs", "/docs/openapi.json")
+        for path in ("/docs", "/docs/openapi.json", "/metrics")
         for call in (
             Call(200, "GET", path),
             Call(401, "GET", path, key=None),

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
-
-from sanic_ws.core.batch import Batch, close_target, encode_batch
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.flights import Owner
 from sanic_ws.core.identity import are_two
 from sanic_ws.core.messages import BadMessage, error_frame
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.dispatch import Rounds
-from sanic_ws.errors import BrokerError, IdentityTaken, RegistryUnavailable
+from sanic_ws.errors import IdentityTaken, RegistryUnavailable
 from sanic_ws.node.grouping import Grouping
+from sanic_ws.node.moves import Moves
 from sanic_ws.registry import Claim, Claimed, Release
 from sanic_ws.registry.port import ENTRY_S
 from sanic_ws.tasks import take_failure
@@ -37,8 +34,6 @@ if TYPE_CHECKING:
 AT_ONCE = 1000
 """Connections asserted together; the rest wait until the registry has taken them."""
 CLOSE_TIMEOUT_S = 1.0
-TELL_S = 10.0
-"""How long another node is tried that cannot be told that a connection has moved here."""
 
 log = logging.getLogger("sanic_ws.node")
 
@@ -61,19 +56,13 @@ class Membership:
         self._node_id = node_id
         self._hub = hub
         self._registry = registry
-        self._broker = broker
         self._rejoin_s = rejoin_s
         self._grouping = Grouping(node_id, hub, registry)
         self._claims: Rounds[Claim, Claimed] = Rounds(registry.claim)
         self._releases: Rounds[Release, None] = Rounds(self._release)
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_sweep: list[Socket] = []
-        self._telling = AsyncRetrying(
-            retry=retry_if_exception_type(BrokerError),
-            wait=wait_random_exponential(multiplier=0.1, max=2),
-            stop=stop_after_delay(TELL_S),
-            reraise=True,
-        )
+        self._moves = Moves(broker)
         self.reasserted = 0
 
     async def join(self, socket: Socket) -> None:
@@ -223,8 +212,9 @@ class Membership:
         await self._claims.join()
         await self._releases.join()
         await self._grouping.close()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+        tasks = [*self._tasks, *self._moves.tasks]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
             for task in late:
                 task.cancel()
 
@@ -266,7 +256,7 @@ class Membership:
             self._hub.regroup(socket, socket.groups.join(claimed.groups))
             self._start(self._tell_groups(socket.groups.all))
         if claimed.before is not None and claimed.before.node != self._node_id:
-            self._start(self._tell_replaced(socket.conn, claimed.before))
+            self._moves.add(socket.conn, claimed.before)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(coroutine)
@@ -275,17 +265,6 @@ class Membership:
 
     async def _tell_groups(self, groups: Iterable[str]) -> None:
         await self._grouping.tell(groups)
-
-    async def _tell_replaced(self, conn: str, owner: Owner) -> None:
-        """Close the socket that had the id. Its node finds out by itself later, where it cannot be told."""
-        target = close_target(conn, CloseCode.REPLACED, owner.session)
-        try:
-            async for attempt in self._telling.copy():
-                with attempt:
-                    batch = Batch(0, time.time(), 5000, [target], [b""])
-                    await self._broker.send(owner.node, encode_batch(batch), 5000)
-        except BrokerError as exc:
-            log.debug("node %s was not told that a connection moved: %s", owner.node, type(exc).__name__)
 
     def _let_go(self, release: Release) -> None:
         self._releases.add(release).add_done_callback(take_failure)

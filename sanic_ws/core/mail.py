@@ -7,16 +7,9 @@ letter before it, so that whoever reads sees where one is missing: trimmed, expi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-from sanic_ws.core import json
-from sanic_ws.core.frames import text_frame
-
-if TYPE_CHECKING:
-    from sanic_ws.core.identity import User
+from typing import NamedTuple
 
 DEFAULT_TTL_S = 24 * 3600
-MAX_TTL_S = 30 * 24 * 3600
 
 
 class Position(NamedTuple):
@@ -44,7 +37,7 @@ class Letter:
     """Hold what is to be stored.
 
     Attributes:
-        box: whose mailbox, see `user_box` and `conn_box`.
+        box: whose mailbox: a user's key behind ``@``, or a connection's id.
         id: the push's.
         payload: the message as JSON, an object, without the id of the one before it.
         ttl_s: for how long it is of use.
@@ -89,12 +82,6 @@ class Stored:
     only: str
     payload: bytes | None
 
-    def is_for(self, conn: str, user: User | None) -> bool:
-        """Say whether a reader of the mailbox is meant."""
-        if self.only[:1] == "@":
-            return user is not None and user.from_type == self.only[1:]
-        return not self.only or self.only == conn
-
 
 @dataclass(frozen=True, slots=True)
 class Contents:
@@ -111,23 +98,3 @@ class Contents:
     octets: int
     first: str | None
     last: str | None
-
-
-def user_box(user: User) -> str:
-    """Return the name of a user's mailbox, which all devices read."""
-    return f"@{user.key}"
-
-
-def conn_box(conn: str) -> str:
-    """Return the name of the mailbox of a connection that is bound to nobody."""
-    return conn
-
-
-def letter_frame(payload: bytes, before: str | None) -> bytes:
-    """Return the text frame of a letter.
-
-    Args:
-        payload: as it was stored.
-        before: the id of the durable message that its reader got before it, if any.
-    """
-    return text_frame(payload[:-1] + b',"prev":' + json.dumps(before) + b"}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sanic import Blueprint, Request
@@ -12,6 +13,9 @@ from sanic_ws.websocket.compressed import new_connection
 from sanic_ws.websocket.handshake import Refused, accept, client_address, hand_over, read_sign
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
     from sanic_ws.node import Node
     from sanic_ws.websocket.clients import Clients
 
@@ -33,14 +37,28 @@ async def connect(request: Request[Any, Any]) -> None:
     One that has yet to say who it is is told that it is connected, and is registered after its ``auth``.
     """
     node: Node = request.app.ctx.node
+    with _counted(node.handshakes):
+        await _take_in(request, node)
+
+
+@contextmanager
+def _counted(handshakes: Counter[str]) -> Iterator[None]:
+    """Count a handshake by its end."""
+    try:
+        yield
+    except Refused as exc:
+        handshakes[exc.code] += 1
+        if exc.close_code is None:
+            raise
+    else:
+        handshakes["accepted"] += 1
+
+
+async def _take_in(request: Request[Any, Any], node: Node) -> None:
     clients: Clients = request.app.ctx.clients
     settings = node.settings
-    try:
-        accepted = accept(request, settings)
-        sign = read_sign(request)
-    except Refused as exc:
-        node.handshakes[exc.code] += 1
-        raise
+    accepted = accept(request, settings)
+    sign = read_sign(request)
     connection = new_connection(accepted, sign, node.new_session(), clients.conversation, settings)
     try:
         with clients.admitted(connection, client_address(request, settings.trusted_proxies)):
@@ -48,18 +66,15 @@ async def connect(request: Request[Any, Any]) -> None:
             if identity is None and clients.authentication.needed:
                 clients.await_auth(connection)
                 hand_over(request, connection, accepted.greeting + clients.conversation.greet(connection))
-                node.handshakes["accepted"] += 1
                 return
             await clients.join(connection, identity)
             hand_over(request, connection, accepted.greeting + clients.conversation.welcome(connection))
-            node.handshakes["accepted"] += 1
     except Refused as exc:
-        node.handshakes[exc.code] += 1
-        if exc.close_code is None:
-            raise
-        told = new_connection(accepted, sign, "", clients.unregistered, settings)
-        hand_over(request, told, accepted.greeting)
-        told.close(exc.close_code, str(exc))
+        if exc.close_code is not None:
+            told = new_connection(accepted, sign, "", clients.unregistered, settings)
+            hand_over(request, told, accepted.greeting)
+            told.close(exc.close_code, str(exc))
+        raise
 
 
 async def echo(request: Request[Any, Any]) -> None:

@@ -156,6 +156,16 @@ def test_image_by_digest_wins():
     )
 
 
+def test_monitors_show_the_key_that_metrics_ask_for():
+    options = ["networkPolicy.metricsFrom=[{}]", 'metricsKey={"name": "keys", "key": "metrics"}']
+    for kind, name in (("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")):
+        asked = [*options, f"{kind[0].lower()}{kind[1:]}.enabled=true"]
+        sets = [part for one in asked for part in ("--set-json", one)]
+        (endpoint,) = only(render(*sets), kind)["spec"][name]
+        assert endpoint["path"] == "/metrics"
+        assert endpoint["authorization"] == {"credentials": {"name": "keys", "key": "metrics"}}
+
+
 def test_dashboard_is_json():
     dashboard = next(
         each

@@ -57,6 +57,26 @@ labels:
 namespace="{{ .Release.Namespace }}",pod=~"{{ include "sanic-ws.fullname" . }}-[a-z0-9]+-[a-z0-9]+"
 {{- end -}}
 
+{{- /* What either monitor asks: a list of the context and the monitor's values. */ -}}
+{{- define "sanic-ws.endpoint" -}}
+- port: http
+  path: /metrics
+  interval: {{ (index . 1).interval }}
+  scrapeTimeout: {{ (index . 1).scrapeTimeout }}
+  {{- with (index . 0).Values.metricsKey }}
+  authorization:
+    credentials:
+      {{- toYaml . | nindent 6 }}
+  {{- end }}
+{{- end -}}
+
+{{- /* The link of an alert to its entry in the runbook: a list of the page, if any, and the alert's name. */ -}}
+{{- define "sanic-ws.runbook" -}}
+{{- with index . 0 }}
+            runbook_url: {{ . }}#{{ lower (index $ 1) }}
+{{- end }}
+{{- end -}}
+
 {{- define "sanic-ws.scales" -}}
 {{- if or .Values.autoscaling.enabled .Values.keda.enabled }}true{{ end -}}
 {{- end -}}

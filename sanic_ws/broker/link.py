@@ -163,11 +163,12 @@ class Link:
         """Whether RabbitMQ reads nothing that is published: it is short of memory or disk."""
         return self._unblocked is not None and not self._unblocked.is_set()
 
-    async def leave(self) -> None:
+    async def leave(self, last_calls_s: float) -> None:
         """Take the node's queue from the exchanges; wait until all that is in it has been handed over."""
         names = self.names
         assert names.node is not None
         await self.consuming.queue_unbind(names.node_queue, names.direct, routing_key=names.node)
+        await asyncio.sleep(last_calls_s)
         await self.consuming.queue_unbind(names.node_queue, names.fanout)
         # The answer comes behind every message that the queue had sent before.
         while (await self.consuming.queue_declare(names.node_queue, passive=True)).message_count:

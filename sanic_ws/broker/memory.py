@@ -23,9 +23,10 @@ OPEN_CALLS = 10_000
 
 @dataclass(slots=True)
 class _Bus:
-    """Hold what all brokers of one URL share."""
+    """Hold what all brokers of one URL share: who takes batches for one node, for all, and so on."""
 
-    nodes: dict[str, OnBatch] = field(default_factory=dict)
+    direct: dict[str, OnBatch] = field(default_factory=dict)
+    fanout: dict[str, OnBatch] = field(default_factory=dict)
     replies: dict[str, OnReply] = field(default_factory=dict)
     dead: deque[bytes] = field(default_factory=lambda: deque(maxlen=DEAD_MESSAGES))
     takers: deque[OnCall] = field(default_factory=deque)
@@ -71,7 +72,7 @@ class MemoryBroker:
         self._bus.replies[self._address] = on_reply
         if on_batch is not None and node is not None:
             self._node = node
-            self._bus.nodes[node] = on_batch
+            self._bus.direct[node] = self._bus.fanout[node] = on_batch
         self._open = self._back_ends.open = True
 
     async def wait_connected(self, timeout_s: float) -> bool:  # noqa: ARG002 - the port's
@@ -81,7 +82,7 @@ class MemoryBroker:
     async def send(self, node: str, body: bytes, ttl_ms: int) -> None:  # noqa: ARG002
         """Hand a batch to a node, in the next turn of the event loop."""
         self._check()
-        on_batch = self._bus.nodes.get(node)
+        on_batch = self._bus.direct.get(node)
         if on_batch is None:
             raise Unroutable(node)
         asyncio.get_running_loop().call_soon(self._hand_over, on_batch, body, self._address)
@@ -89,9 +90,9 @@ class MemoryBroker:
     async def broadcast(self, body: bytes, ttl_ms: int) -> None:  # noqa: ARG002
         """Hand a batch to all nodes."""
         self._check()
-        if not self._bus.nodes:
+        if not self._bus.fanout:
             raise Unroutable("")
-        for on_batch in list(self._bus.nodes.values()):
+        for on_batch in list(self._bus.fanout.values()):
             asyncio.get_running_loop().call_soon(self._hand_over, on_batch, body, self._address)
 
     async def answer(self, address: str, body: bytes) -> None:
@@ -100,19 +101,22 @@ class MemoryBroker:
         if on_reply is not None:
             asyncio.get_running_loop().call_soon(self._hand_over, on_reply, body)
 
-    async def leave(self) -> None:
-        """Take no more batches; what was handed over before is carried out first."""
+    async def leave(self, last_calls_s: float = 0.0) -> None:
+        """Take no more batches: first none for this node alone, then none for all.
+
+        What was handed over before is carried out first.
+        """
         if self._node is not None:
-            self._bus.nodes.pop(self._node, None)
-        await asyncio.sleep(0)
+            self._bus.direct.pop(self._node, None)
+            await asyncio.sleep(last_calls_s)
+            self._bus.fanout.pop(self._node, None)
 
     async def close(self) -> None:
         """Close the queues."""
         self._open = self._back_ends.open = False
         await self._back_ends.leave()
         self._bus.replies.pop(self._address, None)
-        if self._node is not None:
-            self._bus.nodes.pop(self._node, None)
+        await self.leave()
 
     def _hand_over(self, take: Callable[..., bool], body: bytes, *address: str) -> None:
         if body and not take(body, *address):

@@ -109,8 +109,12 @@ class Broker(Protocol):
     async def answer(self, address: str, body: bytes) -> None:
         """Send a reply. It is lost silently if nobody waits for it any more."""
 
-    async def leave(self) -> None:
-        """Take no more batches; what was in the queue has been handed over when this returns."""
+    async def leave(self, last_calls_s: float = 0.0) -> None:
+        """Take no more batches; what was in the queue has been handed over when this returns.
+
+        First none for this node alone, so that who looks finds it gone; those for all nodes still come for
+        `last_calls_s`, from those who found it there just before.
+        """
 
     async def close(self) -> None:
         """Answer the calls under way, in bounded time; close the queues and the connections."""

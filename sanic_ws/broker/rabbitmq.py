@@ -159,13 +159,13 @@ class RabbitBroker:
 
     # Leaving
 
-    async def leave(self) -> None:
+    async def leave(self, last_calls_s: float = 0.0) -> None:
         """Take no more batches; what was in the queue has been handed over when this returns."""
         if self._link is None or self._on_batch is None:
             return
         try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._link.leave()
+            async with asyncio.timeout(CLOSE_TIMEOUT_S + last_calls_s):
+                await self._link.leave(last_calls_s)
         except GONE as exc:
             log.warning("queue not emptied: %s", reason(exc))
 

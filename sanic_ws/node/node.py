@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from sanic_ws.settings import Settings
 
 CLOSE_TIMEOUT_S = 2.0
-LAST_CALLS_S = 0.3
-"""How long a push may take from reading the registry to the node's queue."""
+LAST_CALLS_S = 0.5
+"""How long a push may take from reading the registry, or from seeing that the node's queue is there, to it."""
 VERSION = version("sanic-ws")
 
 log = logging.getLogger("sanic_ws.node")
@@ -83,6 +83,7 @@ class Node:
         self.closes: Counter[int] = Counter()
         self.inbound: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
+        self._last_calls_s = min(LAST_CALLS_S, settings.drain_s)
         self._sessions = 0
         self._ages = Ages()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -123,7 +124,7 @@ class Node:
     async def stop(self) -> None:
         """Leave the registry, then the queue, and answer what was in it. The connections have left before."""
         await self._withdraw()
-        await self.broker.leave()
+        await self.broker.leave(self._last_calls_s)
         await self._end_tasks()
         await self.dispatcher.close()
         await self.broker.close()
@@ -138,7 +139,7 @@ class Node:
                 await self.registry.withdraw(self.id)
         except (RegistryUnavailable, TimeoutError) as exc:
             log.warning("left without telling the registry: %s", exc)
-        await asyncio.sleep(min(LAST_CALLS_S, self.settings.drain_s))
+        await asyncio.sleep(self._last_calls_s)
 
     async def _end_tasks(self) -> None:
         """Let answers go out; end what takes long."""

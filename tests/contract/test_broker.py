@@ -250,6 +250,21 @@ class TestLeaving:
         assert (await other.next_batch())[0] == b"all"
         assert node.batches.empty()
 
+    async def test_what_is_for_all_still_comes_from_who_found_the_node_there_just_before(self, join):
+        node, sender = await join("node-a"), await join()
+        leaving = asyncio.create_task(node.broker.leave(last_calls_s=1.0))
+
+        async def gone() -> bool:
+            return not await sent(sender, "node-a", b"one")
+
+        await eventually(gone, "the node to be gone")
+        await sender.broker.broadcast(b"all", TTL_MS)
+        await leaving
+        bodies = [node.batches.get_nowait()[0] for _ in range(node.batches.qsize())]
+        assert bodies[-1] == b"all"
+        with pytest.raises(Unroutable):
+            await sender.broker.broadcast(b"late", TTL_MS)
+
     async def test_leaving_twice_or_without_a_queue_is_no_error(self, join, make_broker):
         node, sender = await join("node-a"), await join()
         await node.broker.leave()

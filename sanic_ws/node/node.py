@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT_S = 2.0
 LAST_CALLS_S = 0.5
-"""How long a push may take from reading the registry, or from seeing that the node's queue is there, to it."""
+"""How long a push may take to the queue from reading the registry, or from seeing that the queue is there."""
 VERSION = version("sanic-ws")
 
 log = logging.getLogger("sanic_ws.node")

@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -19,10 +20,11 @@ from sanic_ws.core.batch import Batch, encode_batch
 from tests.faults.clients import SLOW, Client, Fleet
 from tests.faults.cluster import FaultCluster, Member
 from tests.faults.invariants import count
+from tests.faults.logs import ABNORMAL
 from tests.faults.poison import BATCHES, REPLIES
 from tests.faults.publishers import Load, by_publisher
 from tests.faults.stage import check_receipts, open_loads, signs, story, until_delivered
-from tests.integration.peers import connection_info, eventually, unique
+from tests.integration.peers import connection_info, eventually, samples, unique
 from tests.servers import RabbitServer
 
 MB = 1 << 20
@@ -34,7 +36,7 @@ class Storm:
     every_s = 0.05
 
     def __init__(self) -> None:
-        self._latencies_s: list[float] = []
+        self._latencies_s: list[list[float]] = []
         self._sent_at: list[float] = []
 
     def read(self, payload: bytes) -> tuple[()] | None:
@@ -42,20 +44,21 @@ class Storm:
         start = payload.find(b'"storm":')
         if start >= 0:
             number = int(payload[start + 8 : payload.index(b",", start)])
-            self._latencies_s.append(time.monotonic() - self._sent_at[number])
+            self._latencies_s[number].append(time.monotonic() - self._sent_at[number])
         return () if start >= 0 or b'"fill"' in payload else None
 
-    async def blow(self, publisher: Publisher, times: int) -> float:
-        """Push to everyone this often; return the 99th percentile of the latencies in seconds."""
-        self._latencies_s = []
-        for _ in range(times):
+    async def blow(self, publisher: Publisher, times: int) -> list[float]:
+        """Push to everyone this often; return for each the 99th percentile of the latencies, in seconds."""
+        first = len(self._sent_at)
+        for number in range(first, first + times):
             began = time.monotonic()
             self._sent_at.append(began)
-            data = {"storm": len(self._sent_at) - 1, "pad": "x" * 2000}
+            self._latencies_s.append([])
+            data = {"storm": number, "pad": "x" * 2000}
             receipt = await publisher.push(Everyone(), "t", data)
             assert set(receipt.counts) <= {"delivered", "overloaded"}, receipt
             await asyncio.sleep(max(0.0, self.every_s - (time.monotonic() - began)))
-        return sorted(self._latencies_s)[len(self._latencies_s) * 99 // 100]
+        return [sorted(each)[len(each) * 99 // 100] for each in self._latencies_s[first:]]
 
 
 @pytest.mark.timeout(240)
@@ -71,47 +74,51 @@ async def test_clients_that_stop_reading_are_cut_off_and_do_not_hurt_the_others(
     ids = signs(many)
     await fleet.open(ids)
     stuck = [fleet.clients[sign] for sign in ids[: many // 100]]
-    quiet, loud, memory = [], [], []
+    quiet: list[list[float]] = []
+    loud: list[list[float]] = []
+    memory = []
     async with cluster.publisher() as publisher:
         await storm.blow(publisher, times)
         memory.append(await memory_bytes(member))
         for last in [*[False] * (storms - 1), True]:
             quiet.append(await storm.blow(publisher, times))
-            sessions = [client.log.sessions[-1] for client in stuck]
             for client in stuck:
                 client.stop_reading()
-            # Who is cut off reads on, while it can still see why: on a slow machine that may be early.
-            cut_off = [asyncio.create_task(read_when_cut_off(client, member)) for client in stuck]
             await fill(publisher, stuck)
             loud.append(await storm.blow(publisher, times))
             memory.append(await memory_bytes(member))
             if last:
-                await asyncio.gather(*cut_off)
-            for client, watching in zip(stuck, cut_off, strict=True):
-                watching.cancel()
+                await asyncio.gather(*(until_cut_off(client, member) for client in stuck))
+            for client in stuck:
                 client.read_again()
             await fleet.settle()
             await fleet.all_connected()
             await eventually(lambda: holds(member, many), "those that were cut off to come back")
-    codes = [session.code for session in sessions]
     assert all(len(fleet.logs[sign].sessions) == 1 for sign in ids[len(stuck) :])
-    figure(17, f"1 % of {many} clients stop reading: closed with {codes}", codes == [SLOW] * len(stuck))
-    growth = statistics.median(loud) / statistics.median(quiet) - 1
-    shown = ", ".join(f"{1000 * one:.0f} to {1000 * two:.0f}" for one, two in zip(quiet, loud, strict=True))
-    figure(17, f"broadcast storms: the others' p99 {growth:+.0%} (allowed +20 %): {shown} ms", growth <= 0.2)
+    ended = [session.code for client in stuck for session in client.log.sessions if session.code is not None]
+    # A client sees the code only if it reads in time: at the node it is always counted.
+    slow = (await samples(member.node))["sanic_ws_closes_total", str(SLOW)]
+    text = f"1 % of {many} clients stop reading: {slow:g} closed with {SLOW}, who saw {dict(Counter(ended))}"
+    figure(17, text, slow == len(ended) >= len(stuck) and set(ended) <= {SLOW, ABNORMAL})
+    before, after = (statistics.median(itertools.chain(*storms)) for storms in (quiet, loud))
+    shown = ", ".join(
+        f"{1000 * statistics.median(one):.0f} to {1000 * statistics.median(two):.0f}"
+        for one, two in zip(quiet, loud, strict=True)
+    )
+    text = f"the others' p99 {after / before - 1:+.0%} (allowed +20 %): {shown} ms"
+    figure(17, f"broadcast storms: {text}", after / before <= 1.2)
     # What the node holds for one client is bounded by MAX_QUEUE_BYTES (1 MB), and a frame more.
     grown, allowed = max(memory) - memory[0], len(stuck) * 2 * MB + 16 * MB
     figure(17, f"memory +{grown / MB:.1f} MB (allowed +{allowed / MB:.0f} MB)", grown <= allowed)
 
 
-async def read_when_cut_off(client: Client, member: Member) -> None:
-    """Let a client read again once its node has cut it off."""
+async def until_cut_off(client: Client, member: Member) -> None:
+    """Wait until a client's node has cut it off."""
 
     async def cut_off() -> bool:
         return await connection_info(member.node, client.sign) is None
 
-    await eventually(cut_off, "a stuck client to be cut off", every_s=0.5)
-    client.read_again()
+    await eventually(cut_off, "a stuck client to be cut off", every_s=0.2)
 
 
 async def fill(publisher: Publisher, clients: Sequence[Client]) -> None:

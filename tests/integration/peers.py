@@ -10,6 +10,7 @@ import os
 import secrets
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import redis.asyncio as aioredis
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as connect_websocket
 from websockets.exceptions import ConnectionClosed
@@ -209,6 +211,20 @@ async def connection_info(node: GatewayNode, conn: str) -> dict[str, Any] | None
     answer = await call(node, "GET", f"/api/v1/connections/{quote(conn, safe='')}")
     assert answer.status in (http.client.OK, http.client.NOT_FOUND), answer
     return answer.json if answer.status == http.client.OK else None
+
+
+async def samples(node: GatewayNode) -> Counter[tuple[str, ...]]:
+    """Return the value of every series of ``/metrics``, by its name and the values of its labels."""
+    answer = await call(node, "GET", "/metrics")
+    assert answer.status == http.client.OK, answer
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    return Counter(
+        {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(answer.body.decode())
+            for sample in family.samples
+        }
+    )
 
 
 async def node_ids(node: GatewayNode) -> list[str]:

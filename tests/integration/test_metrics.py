@@ -1,28 +1,13 @@
 """``/metrics``: what Prometheus reads, and that the chart's alerts and panels ask for nothing else."""
 
 import re
-from collections import Counter
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.peers import call, push, unique
+from tests.integration.peers import call, push, samples, unique
 
 CHART = Path(__file__).parents[2] / "helm" / "sanic-ws"
-
-
-async def samples(node):
-    """Return the value of every series, by its name and the values of its labels, sorted by their names."""
-    answer = await call(node, "GET", "/metrics")
-    assert answer.status == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    return Counter(
-        {
-            (sample.name, *sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(answer.body.decode())
-            for sample in family.samples
-        }
-    )
 
 
 async def test_pushes_are_counted_by_route_and_outcome(nodes, connect):

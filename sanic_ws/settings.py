@@ -105,6 +105,15 @@ class Settings(BaseSettings):
     lease_s: float = Field(15.0, ge=1, le=300, description="how long a node that is silent is believed")
     heartbeat_s: float = Field(25.0, ge=1, le=3600, description="seconds between pings to a silent client")
     drain_s: float = Field(10.0, ge=0, le=3600, description="over how long connections leave at the end")
+    events: bool = Field(
+        default=True, description="whether back ends are told of connections and users that come and go"
+    )
+    presence_grace_s: float = Field(
+        10.0,
+        ge=0,
+        le=600,
+        description="how long a client may be away and come back, and no event is made of it",
+    )
     max_message_bytes: int = Field(1 << 20, ge=1024, le=1 << 28, description="of one message, either way")
     max_queue_bytes: int = Field(1 << 20, ge=1024, le=1 << 30, description="waiting for one client to read")
     max_connections: int = Field(18_000, ge=1, le=10_000_000, description="on one node")

@@ -17,7 +17,7 @@ from sanic_ws.broker.calls import REPLY_TIMEOUT_S, Consumer, Replies
 from sanic_ws.broker.link import CLOSE_TIMEOUT_S, GONE, reason, transient
 from sanic_ws.broker.port import Call
 from sanic_ws.broker.sending import publish
-from sanic_ws.errors import BrokerError, BrokerUnavailable
+from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
@@ -66,6 +66,20 @@ class RabbitBackEnds:
         # Whether it outlives the broker is for the back end's queue to say.
         lasting = spec.Basic.Properties(delivery_mode=2, content_type="application/json")
         await publish(link, link.names.inbound, kind, body, lasting, INBOUND_TIMEOUT_S)
+
+    async def publish_event(self, kind: str, body: bytes) -> None:
+        """Tell the back ends that are bound to a kind of event, if there are any; wait for no confirm."""
+        link = self._link
+        if link is None or link.blocked:
+            raise BrokerUnavailable("RabbitMQ is not connected, or takes nothing")
+        lasting = spec.Basic.Properties(delivery_mode=2, content_type="application/json")
+        try:
+            async with asyncio.timeout(INBOUND_TIMEOUT_S):
+                await link.answering.basic_publish(
+                    body, exchange=link.names.events, routing_key=kind, properties=lasting, wait=False
+                )
+        except GONE as exc:
+            raise BrokerLost(f"RabbitMQ: {reason(exc)}") from exc
 
     async def leave(self) -> None:
         """Take no more calls; those under way go on."""

@@ -10,6 +10,7 @@ Objects; all names begin with the prefix, so that a broker's user can be limited
     <prefix>.rpc                what back ends ask for: durable, bounded, refuses when full; all nodes take
                                 from it, and it is bound to direct by its own name
     <prefix>.inbound            topic exchange; back ends bind queues of their own by types of messages
+    <prefix>.events             topic exchange; back ends bind queues of their own by names of events
     <prefix>.dead               what nobody can read: durable, bounded, the oldest goes first
 
 Exclusive queues die with their connection, so that a batch for a dead node comes back at once
@@ -97,6 +98,11 @@ class Names:
     def inbound(self) -> str:
         """The exchange of what clients send to back ends."""
         return f"{self.prefix}.inbound"
+
+    @property
+    def events(self) -> str:
+        """The exchange of what back ends are told of connections and users."""
+        return f"{self.prefix}.events"
 
     @property
     def dead(self) -> str:
@@ -214,6 +220,7 @@ class Link:
         await channel.exchange_declare(names.direct, exchange_type="direct", durable=True)
         await channel.exchange_declare(names.fanout, exchange_type="fanout", durable=True)
         await channel.exchange_declare(names.inbound, exchange_type="topic", durable=True)
+        await channel.exchange_declare(names.events, exchange_type="topic", durable=True)
         await self._declare_dead()
 
     async def _declare_dead(self) -> None:

@@ -32,6 +32,7 @@ class _Bus:
     takers: deque[OnCall] = field(default_factory=deque)
     open_calls: int = 0
     bound: list[tuple[re.Pattern[str], Callable[[str, bytes], None]]] = field(default_factory=list)
+    watching: list[tuple[re.Pattern[str], Callable[[str, bytes], None]]] = field(default_factory=list)
 
 
 _buses: dict[tuple[str, str], _Bus] = {}
@@ -128,7 +129,7 @@ class MemoryBroker:
 
 
 class MemoryBackEnds:
-    """Take calls and hand out clients' messages; `call` and `bind` are for the back ends themselves.
+    """Take calls and hand out clients' messages; `call`, `bind` and `watch` are for the back ends themselves.
 
     Args:
         bus: what all brokers of one URL share.
@@ -153,6 +154,14 @@ class MemoryBackEnds:
             raise Unroutable(kind)
         for take in takers:
             take(kind, body)
+
+    async def publish_event(self, kind: str, body: bytes) -> None:
+        """Tell the back ends that are bound to a kind of event, if there are any."""
+        if not self.open:
+            raise BrokerUnavailable("the broker is closed")
+        for pattern, take in self._bus.watching:
+            if pattern.fullmatch(f".{kind}"):
+                take(kind, body)
 
     async def leave(self) -> None:
         """Take no more calls; those under way go on."""
@@ -184,6 +193,10 @@ class MemoryBackEnds:
     def bind(self, pattern: str, take: Callable[[str, bytes], None]) -> None:
         """Have messages handed over whose types match; ``*`` stands for a word, ``#`` for any number."""
         self._bus.bound.append((_topic(pattern), take))
+
+    def watch(self, pattern: str, take: Callable[[str, bytes], None]) -> None:
+        """Have events handed over whose kinds match, as `bind` does with messages."""
+        self._bus.watching.append((_topic(pattern), take))
 
 
 def _topic(pattern: str) -> re.Pattern[str]:

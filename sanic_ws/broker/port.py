@@ -62,6 +62,14 @@ class BackEnds(Protocol):
             BrokerLost: the connection broke meanwhile, or no confirm came in time; it may have been sent.
         """
 
+    async def publish_event(self, kind: str, body: bytes) -> None:
+        """Tell the back ends that are bound to a kind of event, if there are any; wait for no confirm.
+
+        Raises:
+            BrokerUnavailable: it is not connected, or blocked; certainly not sent.
+            BrokerLost: the connection broke meanwhile; it may have been sent.
+        """
+
     async def leave(self) -> None:
         """Take no more calls; those under way go on."""
 

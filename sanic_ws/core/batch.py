@@ -11,6 +11,7 @@ character that no connection id has::
     #group except,except            every connection that is in the group
     >conn group                     have the connection join the group
     <conn group                     have it leave the group
+    %group                          count the connections that are in the group
     ?flags ticket ms id target      any of these with an order, see `sanic_ws.core.orders`
 
 What is in ``except`` gets nothing: a connection by its id, a user by ``@`` and the user's token.
@@ -48,7 +49,7 @@ _BATCH = struct.Struct("<4sQdIIII")
 _REPLY = struct.Struct("<4sQII")
 _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
-_MARKS = "@*=!#<>?"
+_MARKS = "@*=!#<>?%"
 _ANSWERS = bytes(Answer)
 _CODE_DIGITS = 4
 
@@ -89,7 +90,7 @@ class Reply:
         node: who answers.
         answers: one byte for each item, see `Answer`.
         details: for items that were for several connections: ``[conn, answer]`` for each connection of a
-            user, ``[answer, count]`` for each kind of answer of a push to everyone or to a group.
+            user, ``[answer, count]`` for each kind of answer of a push to many, or of a count.
         changes: changes of groups that the registry has to know before their answers are sent; not sent
             themselves.
     """
@@ -264,6 +265,26 @@ def read_group_target(target: str) -> tuple[str, frozenset[str]]:
     """
     token, _, exclude = target[1:].partition(" ")
     return _read_group(token), _read_exclude(exclude)
+
+
+def count_target(group: str) -> str:
+    """Ask how many connections are in a group."""
+    return f"%{Group(group).token}"
+
+
+def read_count_target(target: str) -> str:
+    """Read what `count_target` wrote.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    return _read_group(target[1:])
+
+
+def read_count(reply: Reply) -> int | None:
+    """Return what a node says to the one question of a batch; None: it does not know such questions."""
+    counted = reply.details.get(0)
+    return counted[0][1] if counted and reply.answers == bytes([Answer.SEVERAL]) else None
 
 
 def change_target(change: Change) -> str:

@@ -156,6 +156,10 @@ class Hub:
         found = self._users.get(user_key, {})
         return len(found) - (besides in found)
 
+    def number_in(self, group: str) -> int:
+        """Count the connections of a group that are open."""
+        return sum(socket.opened for socket in self._groups.of(group))
+
     def of_user_but(self, user: User, exclude: Collection[str]) -> Iterator[Socket]:
         """Iterate over the user's connections but these, and those of these users."""
         return self._others(self.of_user(user), exclude)

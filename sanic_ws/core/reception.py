@@ -10,6 +10,7 @@ from sanic_ws.core.batch import (
     read_bound_target,
     read_change_target,
     read_close_target,
+    read_count_target,
     read_everyone_target,
     read_group_target,
     read_user_target,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!?#<>")
+_SPECIAL = frozenset("@*!?#<>%")
 EVERYONE = "*"
 
 
@@ -81,6 +82,9 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         return Answer.SEVERAL
     if target[0] in "<>":
         return _change(hub, reply, number, target)
+    if target[0] == "%":
+        reply.details[number] = [(int(Answer.DELIVERED), hub.number_in(read_count_target(target)))]
+        return Answer.SEVERAL
     many, left_out = _read_many_target(target)
     counted = hub.deliver_to_many(many, frame, left_out)
     reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
@@ -101,8 +105,8 @@ def _ordered(
     if acks is None:
         raise MalformedBatch("orders are not carried out here")
     order, target = read_order_target(target)
-    if target[0] in "!<>":
-        raise MalformedBatch("nothing is ordered beside a close or a change")
+    if target[0] in "!<>%":
+        raise MalformedBatch("nothing is ordered beside a close, a change or a count")
     if target[0] == "@":
         user, exclude = read_user_target(target)
         found = acks.deliver_to_user(order, user, frame, exclude, sender)

@@ -14,7 +14,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.batch import Batch, decode_reply, encode_batch
+from sanic_ws.core.batch import Batch, count_target, decode_reply, encode_batch, read_count
 from sanic_ws.core.calls import Cancel
 from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.histograms import SECONDS, SIZES, Histogram
@@ -22,6 +22,7 @@ from sanic_ws.core.outcomes import Outcome
 from sanic_ws.core.reports import MAGIC, decode_reports
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
+from sanic_ws.dispatch.asking import FIRST, Questions
 from sanic_ws.errors import (
     BrokerError,
     BrokerLost,
@@ -34,7 +35,7 @@ from sanic_ws.errors import (
 from sanic_ws.registry import Release
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Sequence
+    from collections.abc import Collection, Coroutine, Iterable, Sequence
     from typing import Any
 
     from sanic_ws.broker import Broker
@@ -85,6 +86,7 @@ class Dispatcher:
         self._directory = directory
         self._broker = broker
         self._router = Router(node_id, hub, acks=acks)
+        self._questions = Questions(broker)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
@@ -135,6 +137,9 @@ class Dispatcher:
         except MalformedBatch as exc:
             log.warning("reply set aside: %s", exc)
             return False
+        if reply.id >= FIRST:
+            self._questions.replied(reply)
+            return True
         self._router.replied(reply, monotonic())
         self._advance()
         return True
@@ -227,6 +232,11 @@ class Dispatcher:
             log.debug("nodes not known: %s", exc)
         self._listing = False
         self._listed_at = monotonic()
+
+    async def count(self, group: str, nodes: Iterable[str], timeout_s: float) -> dict[str, int | None]:
+        """Ask nodes how many connections of a group they have; None: no answer in time."""
+        replies = await self._questions.ask(nodes, count_target(group), timeout_s)
+        return {node: None if reply is None else read_count(reply) for node, reply in replies.items()}
 
     def learn(self, listing: Listing) -> None:
         """Take in which nodes there are."""
@@ -332,7 +342,9 @@ class Dispatcher:
         try:
             # A connection that was reached through a user may be here all the same, for somebody else.
             conn_too = forget.user is None
-            await self._directory.release([Release(forget.conn, forget.owner, forget.user, conn_too)])
+            await self._directory.release(
+                [Release(forget.conn, forget.owner, forget.user, conn_too, presumed=True)]
+            )
         except RegistryUnavailable:
             log.debug("stale entry of %s stays", forget.owner.node)
 

@@ -123,10 +123,18 @@ async def get_stats(request: Request[Any, Any]) -> HTTPResponse:
             "reasserted": node.membership.reasserted,
             "set_aside": node.set_aside,
             "broker": {"connected": node.broker.connected, "blocked": node.broker.blocked},
+            "events": _events(node),
             "process": usage(),
             **node.dispatcher.counts,
         }
     )
+
+
+def _events(node: Node) -> dict[str, int]:
+    if node.presence is None:
+        return {"published": 0, "dropped": 0, "waiting": 0}
+    events = node.presence.events
+    return {"published": events.published, "dropped": events.dropped, "waiting": len(events)}
 
 
 def _read_user(request: Request[Any, Any]) -> User:

@@ -12,6 +12,7 @@ from sanic_ws.core.groups import MAX_GROUPS, Change
 from sanic_ws.core.identity import Conn, Group
 from sanic_ws.core.outcomes import ANSWERED, Outcome
 from sanic_ws.core.outcomes import Answer as NodeAnswer
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S
 from sanic_ws.http.auth import check_target, scope
 from sanic_ws.http.errors import answer, error
 from sanic_ws.http.openapi import Answer, describe
@@ -29,14 +30,26 @@ _TOO_MANY = (
 
 
 @blueprint.get("/<group:str>")
-@describe({200: Answer("Group", "where its connections are; nowhere if there are none")}, 400, 503)
+@describe({200: Answer("Group", "how many connections it has, and where")}, 400, 503)
 @scope("read")
 async def get_group(request: Request[Any, Any], group: str) -> HTTPResponse:
-    """List the nodes that have connections of a group."""
+    """Count the connections of a group: in all, and on each node that has some.
+
+    Both are null where a node does not answer in time, as it is not known then.
+    """
     name = _read_group(request, group)
     node: Node = request.app.ctx.node
-    listing, (nodes,) = await node.registry.look_up_groups([name])
-    return answer({"group": name, "nodes": sorted(set(nodes) & set(listing.live))})
+    listing, (marked,) = await node.registry.look_up_groups([name])
+    live = set(listing.live)
+    # Of a registry that is not whole nothing can be said to be missing: all are asked.
+    nodes = set(marked) & live if listing.whole else live
+    counts = await node.dispatcher.count(name, nodes - {node.id}, DEFAULT_TIMEOUT_S)
+    if node.id in nodes:
+        counts[node.id] = node.hub.number_in(name)
+    known = [count for count in counts.values() if count is not None]
+    total = sum(known) if listing.whole and len(known) == len(counts) else None
+    listed = [{"node": each, "connections": counts[each]} for each in sorted(counts)]
+    return answer({"group": name, "connections": total, "nodes": listed})
 
 
 @blueprint.put("/<group:str>/connections/<conn:str>")

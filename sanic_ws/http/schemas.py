@@ -57,6 +57,7 @@ def _counts(names: type[Outcome | Route], about: str) -> Schema:
 TEXT: Schema = {"type": "string"}
 YES_OR_NO: Schema = {"type": "boolean"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
 NO_TEXT: Schema = {"type": ["string", "null"]}
 NAME: Schema = {"type": "string", "minLength": 1}
@@ -225,7 +226,12 @@ _ANSWERS: dict[str, Schema] = {
     "Connections": _object(user=ref("User"), connections=_list(ref("Connection"))),
     "Closed": _object(conn=ref("ConnId"), closed={"const": True}, node=TEXT),
     "Group": _object(
-        group=ref("GroupName"), nodes=_list(TEXT, description="those with connections that are in it")
+        group=ref("GroupName"),
+        connections={**MAYBE_COUNT, "description": "null: a node did not answer, and may have some"},
+        nodes=_list(ref("GroupNode"), description="those with connections that are in it"),
+    ),
+    "GroupNode": _object(
+        node=TEXT, connections={**MAYBE_COUNT, "description": "null: it did not answer in time"}
     ),
     "Member": _object(group=ref("GroupName"), conn=ref("ConnId"), member=YES_OR_NO),
     "Node": _object(
@@ -251,6 +257,7 @@ _ANSWERS: dict[str, Schema] = {
         reasserted={**COUNT, "description": "connections that were registered again"},
         set_aside={**COUNT, "description": "messages that nobody could read"},
         broker=_object(connected=YES_OR_NO, blocked=YES_OR_NO),
+        events=_object(published=COUNT, dropped=COUNT, waiting=COUNT),
         process=_object(tasks=COUNT, open_files=COUNT, memory_bytes=COUNT),
         routes=_counts(Route, "how many deliveries took which way"),
         outcomes=_counts(Outcome, "how many deliveries had which outcome"),

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.groups import Change
     from sanic_ws.core.hub import Hub, Socket
     from sanic_ws.core.identity import User
+    from sanic_ws.node.presence import Presence
     from sanic_ws.registry import Registry
 
 AT_ONCE = 1000
@@ -48,17 +49,26 @@ class Membership:
         registry: where they are registered.
         broker: tells another node that one of its connections has moved here.
         rejoin_s: for how long a connection's groups are kept after it has left.
+        presence: is told who comes and goes, if anybody wants to know.
     """
 
     def __init__(
-        self, node_id: str, hub: Hub, registry: Registry, broker: Broker, rejoin_s: float = 0.0
+        self,
+        node_id: str,
+        hub: Hub,
+        registry: Registry,
+        broker: Broker,
+        rejoin_s: float = 0.0,
+        presence: Presence | None = None,
     ) -> None:
         self._node_id = node_id
         self._hub = hub
         self._registry = registry
         self._rejoin_s = rejoin_s
+        self._presence = presence
+        self._grace_s = None if presence is None else presence.grace_s
         self._grouping = Grouping(node_id, hub, registry)
-        self._claims: Rounds[Claim, Claimed] = Rounds(registry.claim)
+        self._claims: Rounds[Claim, Claimed] = Rounds(self._claim_all)
         self._releases: Rounds[Release, None] = Rounds(self._release)
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_sweep: list[Socket] = []
@@ -121,7 +131,7 @@ class Membership:
     async def _reclaim(self, socket: Socket, gone: Owner) -> None:
         """Take an id back from a session of this node that is not here any more."""
         try:
-            await self._releases.add(Release(socket.conn, gone, socket.user))
+            await self._releases.add(Release(socket.conn, gone, socket.user, grace_s=self._grace_s))
         except RegistryUnavailable as exc:
             log.debug("stale session stays: %s", exc)
         socket.generation = 0
@@ -132,7 +142,9 @@ class Membership:
         before = socket.user
         self._hub.bind(socket, user)
         if before is not None and before.key != user.key:
-            self._let_go(Release(socket.conn, self._owner(socket), before, conn_too=False))
+            self._let_go(
+                Release(socket.conn, self._owner(socket), before, conn_too=False, grace_s=self._grace_s)
+            )
         await self.assert_again(socket)
 
     async def change_group(self, change: Change) -> Answer:
@@ -223,7 +235,7 @@ class Membership:
         return Claim(socket.conn, self._owner(socket), socket.generation, socket.user, socket.began, joined)
 
     def _release_of(self, socket: Socket, user: User | None) -> Release:
-        return Release(socket.conn, self._owner(socket), user, rejoin_s=self._rejoin_s)
+        return Release(socket.conn, self._owner(socket), user, rejoin_s=self._rejoin_s, grace_s=self._grace_s)
 
     def _owner(self, socket: Socket) -> Owner:
         return Owner(self._node_id, socket.session)
@@ -266,6 +278,12 @@ class Membership:
     async def _tell_groups(self, groups: Iterable[str]) -> None:
         await self._grouping.tell(groups)
 
+    async def _claim_all(self, claims: Sequence[Claim]) -> list[Claimed]:
+        claimed = await self._registry.claim(claims)
+        if self._presence is not None:
+            self._presence.claimed(claims, claimed)
+        return claimed
+
     def _let_go(self, release: Release) -> None:
         self._releases.add(release).add_done_callback(take_failure)
 
@@ -276,6 +294,8 @@ class Membership:
             # Harmless: a push that meets a stale entry finds out, and removes it.
             log.warning("%d connections not released: %s", len(releases), exc)
             raise
+        if self._presence is not None:
+            self._presence.released()
         return [None] * len(releases)
 
 

@@ -26,6 +26,7 @@ from sanic_ws.errors import MalformedBatch, RegistryUnavailable
 from sanic_ws.node.calls import Calls
 from sanic_ws.node.lease import Lease
 from sanic_ws.node.membership import Membership
+from sanic_ws.node.presence import Presence
 from sanic_ws.node.reporting import Reporting
 from sanic_ws.registry import NodeInfo
 
@@ -70,7 +71,10 @@ class Node:
         self._reporting = Reporting(self._report)
         self.acks = Acks(self.hub, self._reporting.add)
         self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub, self.acks)
-        self.membership = Membership(self.id, self.hub, self.registry, self.broker, settings.lease_s)
+        self.presence = self._make_presence() if settings.events else None
+        self.membership = Membership(
+            self.id, self.hub, self.registry, self.broker, settings.lease_s, self.presence
+        )
         self._calls = Calls(self.dispatcher, settings.max_message_bytes)
         self._lease = Lease(
             self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
@@ -87,6 +91,10 @@ class Node:
         self._sessions = 0
         self._ages = Ages()
         self._tasks: set[asyncio.Task[object]] = set()
+
+    def _make_presence(self) -> Presence:
+        absences, back_ends = self.registry.absences, self.broker.back_ends
+        return Presence(self.id, absences, back_ends, self.settings.presence_grace_s)
 
     @property
     def registered(self) -> bool:
@@ -115,6 +123,8 @@ class Node:
         await self.broker.open(self.dispatcher.on_reply, self._on_batch, self.id)
         self.broker.back_ends.serve(self._on_call)
         self._lease.start()
+        if self.presence is not None:
+            self.presence.start()
 
     async def drain(self) -> None:
         """Begin to leave: not ready any more, and no more calls from back ends."""
@@ -124,6 +134,8 @@ class Node:
     async def stop(self) -> None:
         """Leave the registry, then the queue, and answer what was in it. The connections have left before."""
         await self._withdraw()
+        if self.presence is not None:
+            await self.presence.stop()
         await self.broker.leave(self._last_calls_s)
         await self._end_tasks()
         await self.dispatcher.close()

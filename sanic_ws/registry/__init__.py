@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
-from sanic_ws.registry.port import Claim, Claimed, Directory, Info, Mark, NodeInfo, Registry, Release
+from sanic_ws.registry.port import (
+    Absences,
+    Claim,
+    Claimed,
+    Directory,
+    Gone,
+    Info,
+    Mark,
+    NodeInfo,
+    Registry,
+    Release,
+)
 
-__all__ = ["Claim", "Claimed", "Directory", "Info", "Mark", "NodeInfo", "Registry", "Release"]
+__all__ = [
+    "Absences",
+    "Claim",
+    "Claimed",
+    "Directory",
+    "Gone",
+    "Info",
+    "Mark",
+    "NodeInfo",
+    "Registry",
+    "Release",
+]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner, UserConnection
 from sanic_ws.core.identity import are_two
+from sanic_ws.registry.memory_presence import GONE, MemoryAbsences
 from sanic_ws.registry.port import (
     BINDING_S,
     ENTRY_S,
@@ -35,6 +36,8 @@ class _Entry:
     generation: int
     user: User | None
     unbound_at: float = 0.0
+    mark: str = ""
+    """Of an absence, or `GONE`; see `Release.mark`."""
     groups: frozenset[str] = frozenset()
     groups_until: float = 0.0
 
@@ -44,16 +47,19 @@ class _Entry:
 
 
 @dataclass(slots=True)
-class _Store:
+class Store:
     """Hold what all registries of one URL share; it is always whole."""
 
     conns: dict[str, _Entry] = field(default_factory=dict)
     users: dict[str, dict[str, tuple[Owner, str | None]]] = field(default_factory=dict)
     groups: dict[str, dict[str, tuple[int, float]]] = field(default_factory=dict)
     nodes: dict[str, tuple[float, NodeInfo]] = field(default_factory=dict)
+    leaving: dict[tuple[str, str, str], float] = field(default_factory=dict)
+    grace: tuple[float, float] | None = None
+    offline: dict[str, float] = field(default_factory=dict)
 
 
-_stores: dict[tuple[str, str], _Store] = {}
+_stores: dict[tuple[str, str], Store] = {}
 
 
 class MemoryRegistry:
@@ -65,8 +71,14 @@ class MemoryRegistry:
     """
 
     def __init__(self, url: str, prefix: str) -> None:
-        self._store = _stores.setdefault((url, prefix), _Store())
+        self._store = _stores.setdefault((url, prefix), Store())
         self._beats: dict[str, float] = {}
+        self._absences = MemoryAbsences(self._store, self)
+
+    @property
+    def absences(self) -> MemoryAbsences:
+        """Who has left and may come back."""
+        return self._absences
 
     async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
         """Return each connection's owner and the connections of each user key."""
@@ -74,7 +86,8 @@ class MemoryRegistry:
         owners = [None if entry is None else entry.owner for entry in entries]
         found = (self._store.users.get(user, {}) for user in users)
         listed = [
-            [UserConnection(conn, owner, kind) for conn, (owner, kind) in conns.items()] for conns in found
+            [UserConnection(conn, owner, kind) for conn, (owner, kind) in conns.items() if owner.node]
+            for conns in found
         ]
         return Found(owners, listed)
 
@@ -118,12 +131,13 @@ class MemoryRegistry:
                 )
             generation = had.generation if same else max(had.generation + 1, began)
         groups = claim.groups if claim.generation else claim.groups | had.groups_left()
+        appeared = had.owner is None and (had.mark == GONE or not (had.mark or claim.generation))
+        is_new = not claim.generation or appeared or (had.generation > 0 and _key(user) != _key(had.user))
         until = time.monotonic() + ENTRY_S
         self._store.conns[claim.conn] = _Entry(
             claim.owner, generation, user, groups=groups, groups_until=until
         )
-        if user is not None:
-            self._enlist(claim, user)
+        first = user is not None and self._enlist(claim, user, is_new=is_new)
         return Claimed(
             accepted=True,
             generation=generation,
@@ -131,41 +145,59 @@ class MemoryRegistry:
             user=user,
             missing=not same and claim.generation > 0,
             groups=groups,
+            appeared=appeared,
+            first=first,
         )
 
-    def _enlist(self, claim: Claim, user: User) -> None:
+    def _enlist(self, claim: Claim, user: User, *, is_new: bool) -> bool:
+        """List a connection with its user; say whether it is known to be the first."""
         conns = self._store.users.setdefault(user.key, {})
+        called_offline = self._store.offline.pop(user.key, 0.0) > time.monotonic()
+        first = not conns and (is_new or called_offline)
         conns.pop(claim.conn, None)
         while len(conns) >= USER_CONNECTIONS:
             del conns[next(iter(conns))]
         conns[claim.conn] = (claim.owner, user.from_type)
+        return first
 
     async def release(self, releases: Sequence[Release]) -> None:
         """Forget connections, by compare-and-delete on the session."""
-        for release in releases:
-            if release.user is not None:
-                self._delist(release, release.user)
+        for each in releases:
+            release = replace(each, grace_s=self._absences.grace()) if each.presumed else each
+            found = release.user is not None and self._delist(release, release.user)
             entry = self._store.conns.get(release.conn)
             if release.conn_too and entry is not None and entry.owner == release.owner:
                 self._disown(release, entry)
+                found = True
+            if found and release.grace_s is not None:
+                self._absences.expect(release, release.grace_s)
 
     def _disown(self, release: Release, entry: _Entry) -> None:
         """Leave the binding, and the groups for a while."""
         rejoin_s = release.rejoin_s if entry.groups else 0.0
-        if entry.user is None and not rejoin_s:
+        grace_s = release.grace_s
+        entry.mark = "" if grace_s is None else release.mark
+        if entry.user is None and not rejoin_s and grace_s is None:
             del self._store.conns[release.conn]
             return
         entry.owner = None
         entry.groups_until = time.monotonic() + rejoin_s
-        entry.unbound_at = time.monotonic() + (rejoin_s if entry.user is None else BINDING_S)
+        kept_s = rejoin_s if grace_s is None else max(rejoin_s, ENTRY_S + grace_s)
+        entry.unbound_at = time.monotonic() + (kept_s if entry.user is None else BINDING_S)
 
-    def _delist(self, release: Release, user: User) -> None:
+    def _delist(self, release: Release, user: User) -> bool:
         conns = self._store.users.get(user.key, {})
         listed = conns.get(release.conn)
-        if listed is not None and listed[0] == release.owner:
-            del conns[release.conn]
-            if not conns:
-                del self._store.users[user.key]
+        if listed is None or listed[0] != release.owner:
+            return False
+        del conns[release.conn]
+        if release.grace_s is not None:
+            # First: who is absent is the first to go when the list is full.
+            absent = {release.conn: (Owner("", release.mark), listed[1])}
+            self._store.users[user.key] = absent | conns
+        elif not conns:
+            del self._store.users[user.key]
+        return True
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Note which groups have members where."""
@@ -206,7 +238,10 @@ class MemoryRegistry:
         """Return what is known of connections, owned or only bound."""
         entries = (self._entry(conn) for conn in conns)
         return [
-            None if entry is None else Info(entry.owner, entry.user, entry.generation) for entry in entries
+            None
+            if entry is None or (entry.owner is None and entry.user is None)
+            else Info(entry.owner, entry.user, entry.generation)
+            for entry in entries
         ]
 
     async def nodes(self) -> list[NodeInfo]:
@@ -223,3 +258,7 @@ class MemoryRegistry:
             del self._store.conns[conn]
             return None
         return entry
+
+
+def _key(user: User | None) -> str | None:
+    return None if user is None else user.key

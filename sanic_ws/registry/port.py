@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner
     from sanic_ws.core.identity import User
@@ -24,6 +24,8 @@ GENERATION_EPOCH_S = 1_577_836_800
 GENERATIONS_PER_S = 100
 LATE_S = 0.3
 """A claim is late that long after its session began; clocks are compared better than that."""
+LINGER_S = 10
+"""How long it is remembered that a connection is gone: a claim of its session may be on its way."""
 USER_CONNECTIONS = 100
 """How many connections of one user are kept; the ones not asserted for longest go first."""
 
@@ -65,6 +67,9 @@ class Claimed:
         taken: whether the claim was refused because it was a new session's and the id is bound to another
             identity, which then is `user`. A session that has the id already may bind it to somebody else.
         groups: which ones the connection has joined; none where the claim was refused.
+        appeared: whether the id was nowhere before; not so where a session comes back in time, or asserts
+            again what an emptied registry does not know.
+        first: whether the user had no connection before, with the same exceptions.
     """
 
     accepted: bool
@@ -74,6 +79,8 @@ class Claimed:
     missing: bool
     taken: bool = False
     groups: frozenset[str] = frozenset()
+    appeared: bool = False
+    first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,9 @@ class Release:
         conn_too: False leaves the connection and takes it from the user only, as when it is bound to
             somebody else.
         rejoin_s: for how long its groups are kept for a session that comes after it.
+        grace_s: for how long it is absent before it is gone, see `Absences`; None: it is gone at once, and
+            nobody wants to know.
+        presumed: whether it is not its own node that says so; the grace is then the cluster's.
     """
 
     conn: str
@@ -92,6 +102,32 @@ class Release:
     user: User | None
     conn_too: bool = True
     rejoin_s: float = 0.0
+    grace_s: float | None = None
+    presumed: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What stands in place of the session while the connection is absent."""
+        return f"{self.owner.node}/{self.owner.session}{'?' if self.presumed else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Say who did not come back.
+
+    Attributes:
+        conn: the connection's id.
+        owner: the node and the session that had it last.
+        user: who it was bound to.
+        closed: whether the connection is gone, and not only from this user.
+        offline: whether the user has no connection any more.
+    """
+
+    conn: str
+    owner: Owner
+    user: User | None
+    closed: bool
+    offline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +171,30 @@ class NodeInfo:
     version: str
 
 
+class Absences(Protocol):
+    """Tell who is gone for good from who comes back within a grace period.
+
+    A connection that is released with a grace is absent: nobody finds it. Claimed in time it was never away;
+    otherwise it is `Gone`, which one caller in the cluster is told, once.
+    """
+
+    async def watch(self, grace_s: float) -> None:
+        """Have connections that others presume gone be absent for that long; repeat it within a minute."""
+
+    async def end(self) -> list[Gone]:
+        """End absences that have lasted long enough, a bounded number; return whose."""
+
+    def clear(self, node: str) -> AsyncGenerator[int, None]:
+        """Release what nodes hold whose leases ran out and that did not leave, unless another node does that.
+
+        Args:
+            node: who does it.
+
+        Yields:
+            how many were released, after each bounded step.
+        """
+
+
 class Directory(Protocol):
     """Look up owners; what a publisher needs."""
 
@@ -156,6 +216,10 @@ class Directory(Protocol):
 
 class Registry(Directory, Protocol):
     """Keep owners; what a node needs."""
+
+    @property
+    def absences(self) -> Absences:
+        """Who has left and may come back."""
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Register connections or assert them again: the newest session of an id wins."""

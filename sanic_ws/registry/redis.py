@@ -4,13 +4,14 @@ What it holds is described in `scripts`. A push waits for Redis for `COMMAND_TIM
 not at all while it is away, see `redis_link`. A user of Redis needs no more than this, where ``<prefix>`` is
 the gateway's::
 
-    ~<prefix>:* +get +mget +set +del +evalsha +script|load +time +role
+    ~<prefix>:* +get +mget +set +del +evalsha +script|load +time +role +scan
     +zadd +zrange +zrem +zscore +zremrangebyscore
     and +select where the URL names a database, +cluster|slots +cluster|nodes +asking for a Cluster
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from math import ceil
 from time import monotonic
@@ -38,6 +39,7 @@ from sanic_ws.registry.port import (
 )
 from sanic_ws.registry.redis_clients import connect
 from sanic_ws.registry.redis_link import COMMAND_TIMEOUT_S
+from sanic_ws.registry.redis_presence import RedisAbsences, absence, seconds
 from sanic_ws.registry.scripts import BEAT, CLAIM, DELIST, ENLIST, MARK, RELEASE, Script
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 WRITE_TIMEOUT_S = 1.0
 """How long Redis may take for what no push waits for: all nodes may be asserting all that they hold."""
+KNOWN_OFFLINE = 2
+"""What `ENLIST` says of a user who was called offline, and not lost."""
 _SEP = b"\x1f"
 
 
@@ -69,6 +73,12 @@ class RedisRegistry:
         self._losses = count()
         self._mending = Mending()
         self._clock = RemoteClock()
+        self._absences = RedisAbsences(self._servers, prefix, self.release)
+
+    @property
+    def absences(self) -> RedisAbsences:
+        """Who has left and may come back."""
+        return self._absences
 
     async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
         """Return each connection's owner and the connections of each user key."""
@@ -123,44 +133,70 @@ class RedisRegistry:
             )
             for claim in claims
         )
-        claimed = [_claimed(answer) for answer in await self._run(CLAIM, calls)]
-        await self._enlist(claims, claimed)
-        return claimed
+        answers = await self._run(CLAIM, calls)
+        claimed = [_claimed(answer) for answer in answers]
+        bound = [bool(answer[9]) for answer in answers]
+        return await self._enlist(claims, claimed, bound)
 
-    async def _enlist(self, claims: Sequence[Claim], claimed: Sequence[Claimed]) -> None:
+    async def _enlist(
+        self, claims: Sequence[Claim], claimed: list[Claimed], bound: Sequence[bool]
+    ) -> list[Claimed]:
+        """List connections with their users; return what was answered to them, with who is the first."""
+        listed = [
+            (at, claims[at], answer.user)
+            for at, answer in enumerate(claimed)
+            if answer.accepted and answer.user is not None
+        ]
         calls = (
             ENLIST.call(
-                f"{self._prefix}:user:{{{answer.user.key}}}",
+                f"{self._prefix}:user:{{{user.key}}}",
                 claim.conn,
                 *claim.owner,
-                quote(answer.user.from_type or "", safe=""),
+                quote(user.from_type or "", safe=""),
                 USER_CONNECTIONS,
                 BINDING_S,
             )
-            for claim, answer in zip(claims, claimed, strict=True)
-            if answer.accepted and answer.user is not None
+            for _, claim, user in listed
         )
-        await self._run(ENLIST, calls)
+        for (at, claim, _), before in zip(listed, await self._run(ENLIST, calls), strict=True):
+            is_new = not claim.generation or bound[at] or claimed[at].appeared
+            if before == KNOWN_OFFLINE or (before and is_new):
+                claimed[at] = replace(claimed[at], first=True)
+        return claimed
 
     async def release(self, releases: Sequence[Release]) -> None:
         """Forget connections, by compare-and-delete on the session."""
-        listed = (
-            DELIST.call(f"{self._prefix}:user:{{{release.user.key}}}", release.conn, *release.owner)
-            for release in releases
-            if release.user is not None
+        if any(release.presumed for release in releases):
+            grace_s = await self._absences.grace()
+            releases = [replace(each, grace_s=grace_s) if each.presumed else each for each in releases]
+        listed = [(release, release.user) for release in releases if release.user is not None]
+        delisted = await self._run(
+            DELIST,
+            (
+                DELIST.call(
+                    f"{self._prefix}:user:{{{user.key}}}", release.conn, *release.owner, _mark(release)
+                )
+                for release, user in listed
+            ),
         )
-        await self._run(DELIST, listed)
-        owned = (
-            RELEASE.call(
-                f"{self._prefix}:conn:{{{release.conn}}}",
-                *release.owner,
-                BINDING_S,
-                ceil(release.rejoin_s),
-            )
-            for release in releases
-            if release.conn_too
+        owned = [release for release in releases if release.conn_too]
+        released = await self._run(RELEASE, map(self._release_call, owned))
+        found = (
+            *(release for (release, _), done in zip(listed, delisted, strict=True) if done),
+            *(release for release, done in zip(owned, released, strict=True) if done),
         )
-        await self._run(RELEASE, owned)
+        absent = {absence(each): each.grace_s for each in found if each.grace_s is not None}
+        await self._absences.expect(list(absent.items()))
+
+    def _release_call(self, release: Release) -> Call:
+        return RELEASE.call(
+            f"{self._prefix}:conn:{{{release.conn}}}",
+            *release.owner,
+            BINDING_S,
+            ceil(release.rejoin_s),
+            _mark(release),
+            seconds(release.grace_s or 0),
+        )
 
     async def mark(self, marks: Sequence[Mark]) -> None:
         """Note which groups have members where."""
@@ -262,6 +298,8 @@ class RedisRegistry:
         if value is None:
             return None
         _, _, generation, identity, *_ = value.split(_SEP)
+        if value[:1] == _SEP and not identity:
+            return None
         user = User.from_token(identity.decode()) if identity else None
         return Info(self._owner(value), user, int(generation))
 
@@ -277,6 +315,8 @@ class RedisRegistry:
         found = []
         for line in value.split(b"\n"):
             conn, node, session, kind = line.split(_SEP)
+            if not node:
+                continue
             owner = Owner(self._name(node), session.decode())
             found.append(UserConnection(conn.decode(), owner, unquote(self._name(kind)) if kind else None))
         return found
@@ -295,7 +335,7 @@ class RedisRegistry:
 
 
 def _claimed(answer: list[Any]) -> Claimed:
-    accepted, generation, node, session, identity, missing, taken, groups = answer
+    accepted, generation, node, session, identity, missing, taken, groups, appeared, _ = answer
     return Claimed(
         accepted=bool(accepted),
         generation=int(generation),
@@ -304,4 +344,9 @@ def _claimed(answer: list[Any]) -> Claimed:
         missing=bool(missing),
         taken=bool(taken),
         groups=frozenset(Group.from_token(token).name for token in groups.decode().split()),
+        appeared=bool(appeared),
     )
+
+
+def _mark(release: Release) -> str:
+    return "" if release.grace_s is None else release.mark

@@ -14,7 +14,7 @@ from sanic_ws.registry.redis_connection import Connector
 from sanic_ws.registry.redis_link import Link, check_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sanic_ws.core.redis_url import Address, RedisUrl
     from sanic_ws.registry.redis_cluster import Call
@@ -46,6 +46,9 @@ class Servers(Protocol):
             RegistryUnavailable: a server is away, does not answer in time, or answers with an error. The
                 others may have done their part.
         """
+
+    def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
+        """Iterate over the keys that match, some of them more than once, in steps of about ``count``."""
 
     async def pulse(self) -> bool:
         """Return whether all servers have been up without a break since the last call of this."""
@@ -104,6 +107,10 @@ class OneServer:
         answers = await self._link.exchange(commands, timeout_s, script, insist=insist)
         check_answers(answers)
         return answers
+
+    def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
+        """Iterate over the keys that match."""
+        return self._link.scan(pattern, count, timeout_s)
 
     async def pulse(self) -> bool:
         """Return whether the server has been up without a break since the last call of this.

@@ -20,7 +20,7 @@ from sanic_ws.registry.redis_connection import Connector
 from sanic_ws.registry.redis_link import Link, check_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from sanic_ws.core.redis_url import Address, RedisUrl
     from sanic_ws.registry.scripts import Script
@@ -87,6 +87,14 @@ class ClusterServers:
             self._read_map_soon()
         check_answers(answers)
         return answers
+
+    async def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
+        """Iterate over the keys that match, one master after the other."""
+        if not self._known:
+            await self._wait_for_map(timeout_s)
+        for master in sorted(self.masters):
+            async for keys in self._link(master).scan(pattern, count, timeout_s):
+                yield keys
 
     async def pulse(self) -> bool:
         """Return whether all masters have been there without a break, and the same, since the last call."""

@@ -22,7 +22,7 @@ from sanic_ws.registry.breaker import Breaker
 from sanic_ws.registry.patience import within
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from sanic_ws.core.redis_url import Address
     from sanic_ws.registry.redis_connection import Connection, Connector
@@ -110,6 +110,18 @@ class Link:
             raise RegistryUnavailable(f"{self._name}: {_text(exc)}") from exc
         self.breaker.succeeded()
         return answers
+
+    async def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
+        """Iterate over the server's keys that match, in steps of about ``count`` keys looked at."""
+        cursor = b"0"
+        while True:
+            command = ("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+            answers = await self.exchange([command], timeout_s)
+            check_answers(answers)
+            cursor, keys = answers[0]
+            yield keys
+            if cursor == b"0":
+                return
 
     async def pulse(self) -> bool:
         """Return whether the server has been up without a break since the last call of this.

@@ -67,6 +67,12 @@ class MemoryBackEnd:
             self._back_ends.bind(pattern, lambda _, body: self._inbox.put_nowait(body))
         return self
 
+    async def watch(self, *kinds: str) -> "MemoryBackEnd":
+        self._inbox = asyncio.Queue()
+        for kind in kinds:
+            self._back_ends.watch(kind, lambda _, body: self._inbox.put_nowait(body))
+        return self
+
     async def next(self) -> Any:
         return json.loads(await asyncio.wait_for(self._inbox.get(), WAIT_S))
 
@@ -177,6 +183,25 @@ class TestCalls:
         await node.broker.back_ends.leave()
         await node.broker.back_ends.leave()
         await make_broker().back_ends.leave()
+
+
+class TestEvents:
+    async def test_reach_who_is_bound_to_their_kind_in_their_order(self, join, back_end):
+        node = await join()
+        inbox = await back_end.watch("user_online", "user_offline")
+        for number, kind in enumerate(["user_online", "other", "user_offline"] * 100):
+            await node.broker.back_ends.publish_event(kind, b"%d" % number)
+        got = [await inbox.next() for _ in range(200)]
+        assert got == [number for number in range(300) if number % 3 != 1]
+
+    async def test_nobody_has_to_be_bound(self, join):
+        node = await join()
+        await node.broker.back_ends.publish_event("user_online", b"1")
+        assert node.broker.connected
+
+    async def test_before_it_is_connected_it_is_unavailable(self, make_broker):
+        with pytest.raises(BrokerUnavailable):
+            await make_broker().back_ends.publish_event("user_online", b"1")
 
 
 class TestInbound:

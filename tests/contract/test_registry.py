@@ -60,6 +60,8 @@ async def empty(registry: Any) -> None:
         registry._store.users.clear()
         registry._store.groups.clear()
         registry._store.nodes.clear()
+        registry._store.leaving.clear()
+        registry._store.offline.clear()
     else:
         for link in masters(registry):
             ((keys),) = await link.exchange([("KEYS", f"{registry._prefix}:*")], BOUND_S)

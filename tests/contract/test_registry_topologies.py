@@ -8,7 +8,8 @@ import pytest
 
 from sanic_ws.core.flights import Owner
 from sanic_ws.errors import RegistryUnavailable
-from sanic_ws.registry import Claim, Mark, Registry, Release
+from sanic_ws.registry import Claim, Mark, Release, redis_presence
+from sanic_ws.registry.mending import WHOLE
 from sanic_ws.registry.redis import RedisRegistry
 from sanic_ws.registry.redis_link import Link
 from tests.certificates import Certificates
@@ -20,7 +21,7 @@ from tests.servers import LOOPBACK, require
 # What README tells operators to give: in all forms, and besides where it says so.
 RIGHTS = (
     *("+get", "+mget", "+set", "+del", "+evalsha", "+script|load", "+time"),
-    *("+zadd", "+zrange", "+zrem", "+zscore", "+zremrangebyscore"),
+    *("+zadd", "+zrange", "+zrem", "+zscore", "+zremrangebyscore", "+scan"),
 )
 ROLE, DATABASE, CLUSTER = "+role", "+select", ("+cluster|slots", "+cluster|nodes", "+asking")
 
@@ -55,7 +56,7 @@ async def open_registry() -> AsyncIterator[Callable[[str, str], RedisRegistry]]:
         await registry.close()
 
 
-async def use_all(registry: Registry) -> None:
+async def use_all(registry: RedisRegistry) -> None:
     """Make every call, and with effect."""
     # The beat comes first: it connects, for which it has more time than a push.
     await registry.heartbeat(info("node-a"), LONG_S)
@@ -70,8 +71,27 @@ async def use_all(registry: Registry) -> None:
     assert [node.id for node in await registry.nodes()] == ["node-a"]
     await registry.release([Release("c", A, ALICE), *(Release(f"d{n}", B, None) for n in range(20))])
     assert [known and known.user for known in await registry.describe(["c", "d1"])] == [ALICE, None]
+    await use_absences(registry)
     await registry.withdraw("node-a")
     assert (await registry.listing()).live == []
+
+
+async def use_absences(registry: RedisRegistry) -> None:
+    """Make every call about those who leave and may come back."""
+    await registry.absences.watch(0)
+    await registry.claim([Claim(f"e{n}", Owner("dead", "1"), 0, ALICE) for n in range(20)])
+    await registry.heartbeat(info("dead"), 0.001)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(redis_presence, "LAPSED_S", 0.0)
+        await eventually(lambda: lapsed(registry), "the lease to end")
+        assert sum([number async for number in registry.absences.clear("node-a")]) == 20
+    await registry._say(WHOLE)
+    gone = await registry.absences.end()
+    assert (len(gone), sum(one.offline for one in gone)) == (20, 1)
+
+
+async def lapsed(registry: RedisRegistry) -> bool:
+    return "dead" in (await registry.listing()).lapsed
 
 
 class TestTLS:

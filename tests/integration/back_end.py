@@ -69,6 +69,13 @@ class BackEnd:
             await queue.bind(f"{self.prefix}.inbound", pattern)
         return Inbox(queue)
 
+    async def watch(self, *kinds: str) -> "Inbox":
+        """Consume events of these kinds."""
+        queue = await self.channel.declare_queue(exclusive=True)
+        for kind in kinds:
+            await queue.bind(f"{self.prefix}.events", kind)
+        return Inbox(queue)
+
     async def close(self) -> None:
         """Leave."""
         await self.connection.close()

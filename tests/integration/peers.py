@@ -315,6 +315,11 @@ class Cluster:
         async with aioredis.Redis.from_url(self.redis.url) as client:
             await client.set(self.owner_key(conn), f"{node_id}\x1f1\x1f1\x1f")
 
+    async def owner_node(self, conn: str) -> str:
+        """Return the node that a connection's registry entry names; none if it is gone or absent."""
+        async with aioredis.Redis.from_url(self.redis.url, decode_responses=True) as client:
+            return (await client.get(self.owner_key(conn)) or "").split("\x1f")[0]
+
     async def keys_that_name(self, text: str) -> list[str]:
         """Return the gateway's keys that hold a text in their name or value."""
         async with aioredis.Redis.from_url(self.redis.url, decode_responses=True) as client:

@@ -39,7 +39,7 @@ async def nodes_of(node, group):
     answer = await call(node, "GET", f"/api/v1/groups/{group}")
     assert answer.status == 200, answer
     assert answer.json["group"] == group
-    return answer.json["nodes"]
+    return [entry["node"] for entry in answer.json["nodes"]]
 
 
 class TestMembership:
@@ -347,7 +347,8 @@ class TestAPI:
         # Every push that follows knows it, whoever makes it.
         assert (await push(nodes[2], {"group": group}))["counts"] == {"delivered": 1}
         answer = await call(nodes[2], "GET", f"/api/v1/groups/{quoted(group)}")
-        assert answer.json == {"group": group, "nodes": [nodes[0].node_id]}
+        listed = [{"node": nodes[0].node_id, "connections": 1}]
+        assert answer.json == {"group": group, "connections": 1, "nodes": listed}
         answer = await call(nodes[at], "DELETE", path)
         assert (answer.status, answer.json["member"]) == (200, False)
         assert (await push(nodes[2], {"group": group}))["outcome"] == "offline"
@@ -491,7 +492,7 @@ class TestReadme:
         answers = [await shell(line.replace(":8000", f":{node.port}")) for line in commands]
         assert answers == [
             {"group": "news", "conn": "demo", "member": True},
-            {"group": "news", "nodes": [node.node_id]},
+            {"group": "news", "connections": 1, "nodes": [{"node": node.node_id, "connections": 1}]},
             {"id": ANY, "outcome": "delivered", "counts": {"delivered": 1}},
             {"group": "news", "conn": "demo", "member": False},
         ]

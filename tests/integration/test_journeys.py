@@ -224,7 +224,7 @@ class TestStale:
         assert (await publisher.push(Conn(nobody), "x")).outcome == Outcome.OFFLINE
 
         async def removed():
-            return await cluster.keys_that_name(nobody) == []
+            return not await cluster.owner_node(nobody)
 
         await eventually(removed, "the removal of the entry")
 

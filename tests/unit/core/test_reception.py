@@ -8,6 +8,7 @@ from sanic_ws.core.batch import (
     Batch,
     change_target,
     close_target,
+    count_target,
     everyone_target,
     group_target,
     user_target,
@@ -153,3 +154,16 @@ def test_change_of_groups_is_carried_out_and_told(hub, sockets):
 def test_group_target_that_cannot_be_read_is_refused(hub, target):
     with pytest.raises(MalformedBatch):
         receive(hub, target)
+
+
+def test_count_tells_how_many_open_connections_of_a_group_are_here(hub):
+    for conn, opened, groups in (("a", True, {"g"}), ("b", True, {"g", "h"}), ("c", False, {"g"})):
+        hub.add(FakeSocket(conn, opened=opened, groups=Groups(frozenset(groups))))
+    reply = receive(hub, count_target("g"), count_target("h"), count_target("nobody's"))
+    assert [reply.details[number][0][1] for number in range(3)] == [2, 1, 0]
+    assert reply.answers == bytes([Answer.SEVERAL] * 3)
+
+
+def test_count_of_what_is_no_group_cannot_be_read(hub):
+    with pytest.raises(MalformedBatch):
+        receive(hub, "%")

@@ -229,6 +229,7 @@ class Limits:
         seek_items_per_s: items that go into the fallback: each costs every node of the cluster.
         probe_after_s: when a silent node's queue is probed.
         strangers_s: how long nodes that are not in the list are waited for, while it is made anew.
+        leaving_s: how long a node is waited for whose queue has just gone: it may yet answer.
     """
 
     open_items: int = 100_000
@@ -239,6 +240,7 @@ class Limits:
     seek_items_per_s: int = 50_000
     probe_after_s: float = 0.1
     strangers_s: float = 0.15
+    leaving_s: float = 1.0
 
 
 def first_deadline(items: Iterable[Item]) -> float:

@@ -46,7 +46,8 @@ class Seek(Flight):
         suspects: those of them whose queues were missing before.
         answered: who has answered.
         gone: whose queues were missing before and after.
-        vanished: whose queues were there before and are not now.
+        vanished: whose queues were there before and are not now, and who have not answered.
+        vanished_at: since when that is known of the last of them.
         said: the best answer for each item that somebody has.
         found: for an item that is for a user: the best answer for each connection.
         probed: whether silent nodes have been probed.
@@ -62,6 +63,7 @@ class Seek(Flight):
     answered: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     vanished: set[str] = field(default_factory=set)
+    vanished_at: float = -inf
     said: dict[int, Said] = field(default_factory=dict)
     found: dict[int, dict[str, Said]] = field(default_factory=dict)
     probed: bool = False
@@ -79,6 +81,7 @@ class Seek(Flight):
     def take(self, reply: Reply) -> None:
         """Take in a node's answers."""
         self.answered.add(reply.node)
+        self.vanished.discard(reply.node)
         if reply.answers.count(_NOT_MINE) == len(reply.answers):
             return
         for number, code in enumerate(reply.answers):

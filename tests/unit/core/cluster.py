@@ -78,7 +78,9 @@ class FakeSocket:
 
 @dataclass
 class FakeNode:
-    """A node: its hub and its queue; `hears` says whether the queue is there.
+    """A node: its hub and its queue.
+
+    `hears` says whether the queue is there, `named` whether it still gets what is for this node alone.
 
     One that is paused does nothing, while others see it as before. One that leaves takes nobody in; it has
     withdrawn when it has told the registry so.
@@ -90,9 +92,14 @@ class FakeNode:
     queue: deque[Batch] = field(default_factory=deque)
     alive: bool = True
     hears: bool = True
+    named: bool = True
     paused: bool = False
     leaving: bool = False
     withdrawn: bool = False
+
+    @property
+    def addressable(self) -> bool:
+        return self.hears and self.named
 
 
 @dataclass
@@ -251,7 +258,7 @@ class Cluster:
         node = self.nodes[flight.node]
         if self.broker_away:
             self.later.append(lambda: self.router.failed(flight, Outcome.UNAVAILABLE, self.now))
-        elif not node.hears:
+        elif not node.addressable:
             self.later.append(lambda: self.router.returned(flight, self.now))
         else:
             node.queue.append(self._batch(flight))
@@ -284,10 +291,10 @@ class Cluster:
     def _probe(self, probe: Probe, *, at_once: bool = False) -> None:
         if self.broker_away:
             return
-        hears = self.nodes[probe.node].hears
+        addressable = self.nodes[probe.node].addressable
 
         def happen() -> None:
-            if hears:
+            if addressable:
                 self.router.probe_arrived(probe)
             else:
                 self.router.probe_returned(probe, self.now)
@@ -329,7 +336,7 @@ class Cluster:
 
     def _tell_replaced(self, conn: str, owner: Owner) -> None:
         node = self.nodes[owner.node]
-        if node.hears and not self.broker_away:
+        if node.addressable and not self.broker_away:
             target = close_target(conn, 4409, owner.session)
             node.queue.append(Batch(0, self.now, 5000, [target], [b""]))
 
@@ -451,7 +458,7 @@ class Cluster:
 
     def _tell_cancelled(self, cancel: Cancel) -> None:
         node = self.nodes[cancel.node]
-        if node.hears and not self.broker_away:
+        if node.addressable and not self.broker_away:
             frames = [cancel.frame] * len(cancel.targets)
             node.queue.append(Batch(0, self.now, 5000, cancel.targets, frames))
 
@@ -523,6 +530,8 @@ class Cluster:
                 self.listed.discard(node.id)
                 self.lapsed.discard(node.id)
             node.withdrawn = True
+        elif node.addressable:
+            node.named = False
         elif node.hears:
             # What is in the queue is read all the same.
             node.hears = False

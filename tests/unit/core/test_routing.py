@@ -253,12 +253,29 @@ def test_dead_owner_is_offline_once_its_lease_has_ended(cluster):
     assert receipt_of(sent).outcome is Outcome.OFFLINE
 
 
+def test_node_that_leaves_is_waited_for_although_its_queue_is_gone(cluster):
+    sent = cluster.push(Conn("nobody"))
+    cluster.settle(except_node="n1")
+    leaving = cluster.nodes["n1"]
+    while leaving.hears:
+        cluster.leave(leaving)
+    leaving.paused = True
+    cluster.pass_time(0.2)
+    cluster.settle(except_node="n1")
+    assert sent.receipts == []
+    cluster.settle()
+    assert receipt_of(sent).outcome is Outcome.OFFLINE
+
+
 def test_nobody_is_offline_while_a_listed_node_cannot_be_reached(cluster):
     cluster.kill(cluster.nodes["n1"])
     first = cluster.push(Conn("nobody"))
     cluster.settle()
     assert first.receipts == []
     cluster.pass_time(0.2)
+    cluster.settle()
+    assert first.receipts == []
+    cluster.pass_time(1.0)
     cluster.settle()
     assert receipt_of(first).outcome is Outcome.UNKNOWN
     second = cluster.push(Conn("nobody"))

@@ -34,14 +34,19 @@ async def check_receipts(cluster: FaultCluster, fleet: Fleet, loads: Sequence[Lo
 
 @asynccontextmanager
 async def open_loads(
-    cluster: FaultCluster, ids: Sequence[str], *, nodes: Sequence[Member] | None = None, rate: float = 300
+    cluster: FaultCluster,
+    ids: Sequence[str],
+    *,
+    nodes: Sequence[Member] | None = None,
+    rate: float = 300,
+    timeout_s: float = 2.0,
 ) -> AsyncIterator[list[Load]]:
     """Push to connections, to users, and over HTTP on these nodes (on all if left out), until the end."""
     through = cluster.members if nodes is None else nodes
     choose = random.Random(1).choice
     async with AsyncExitStack() as stack:
         publisher = await stack.enter_async_context(cluster.publisher())
-        direct = by_publisher(publisher)
+        direct = by_publisher(publisher, timeout_s)
         loads = [
             Load(unique("conns"), direct, ids, rate, seed=1),
             Load(unique("users"), direct, ids, rate / 3, seed=2, by_user=True),

@@ -230,6 +230,19 @@ class TestBroadcast:
             await sender.broker.broadcast(b"x", TTL_MS)
 
 
+class TestImpatience:
+    async def test_who_gives_up_just_when_a_batch_comes_back_breaks_nothing(self, join):
+        node, sender = await join("node-a"), await join()
+
+        for _ in range(20):
+            sending = [sender.broker.send("nobody", b"x" * 1000, 1 + number % 50) for number in range(500)]
+            said = await asyncio.gather(*sending, return_exceptions=True)
+            assert all(isinstance(one, BrokerError) for one in said), set(map(repr, said))
+            assert sender.broker.connected
+        await sender.broker.send("node-a", b"after", TTL_MS)
+        assert (await node.next_batch())[0] == b"after"
+
+
 class TestLeaving:
     async def test_what_was_sent_before_is_handed_over_and_can_be_answered(self, join):
         node, sender = await join("node-a"), await join()

@@ -117,7 +117,10 @@ async def test_reconnect_elsewhere_survives_a_late_release(start_cluster, make_f
     one, other = cluster.members
     fleet: Fleet = make_fleet([other.address], jitter=False)
     ids = signs(trials)
-    async with cluster.publisher() as publisher, Load(unique("p"), by_publisher(publisher, 2.0), ids, 0) as load:
+    async with (
+        cluster.publisher() as publisher,
+        Load(unique("p"), by_publisher(publisher, 2.0), ids, 0) as load,
+    ):
         for start in range(0, trials, at_once):
             some = ids[start : start + at_once]
             await fleet.open(some, at=[one.address])

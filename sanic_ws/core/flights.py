@@ -164,10 +164,12 @@ class Flight:
         self.items = [item for item in self.items if not item.settled]
         return bool(self.items)
 
-    def targets(self) -> list[str]:
-        """Return the items' targets as a batch writes them."""
+    def targets(self, now: float) -> list[str]:
+        """Return the items' targets as a batch writes them that is sent now."""
         return [
-            wire_target(item) if item.push.order is None else order_target(item.push.order, wire_target(item))
+            wire_target(item)
+            if item.push.order is None
+            else order_target(item.push.order, wire_target(item), now)
             for item in self.items
         ]
 
@@ -197,7 +199,7 @@ class Lane:
     def append(self, item: Item) -> None:
         """Add an item behind the others."""
         self.pending.append(item)
-        self.deadline = min(self.deadline, item.push.deadline)
+        self.deadline = min(self.deadline, item.push.expires)
 
     def take(self, most_items: int, most_bytes: int) -> list[Item]:
         """Take the first items, as many as fit and at least one."""
@@ -213,7 +215,7 @@ class Lane:
     def expire(self, ended: Callable[[Item], bool]) -> None:
         """Let go of what has ended."""
         self.pending = [item for item in self.pending if not ended(item)]
-        self.deadline = first_deadline(self.pending)
+        self.deadline = min((item.push.expires for item in self.pending), default=inf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,6 +290,11 @@ class Router:
         self._gates.expire(lambda item: self._ledger.expire(item, now))
         self._calls.expire(until)
 
+    def expire_unsent(self, flight: Flight, now: float) -> None:
+        """End what has become too late while its batch was not sent."""
+        for item in flight.items:
+            self._ledger.expire(item, now)
+
     def close(self, look_up: LookUp | None, now: float) -> None:
         """End everything: what is with a node as `unknown`, all else as `unavailable`.
 
@@ -534,7 +539,7 @@ class Router:
         assert hub is not None
         if push.order is not None and self._acks is not None:
             return self._acks.deliver_to_many(
-                push.order, target, lambda: hub.deliver_to_many(target, push.frame, push.exclude)
+                push.order, target, lambda late: hub.deliver_to_many(target, push.frame, push.exclude, late)
             )
         return hub.deliver_to_many(target, push.frame, push.exclude)
 

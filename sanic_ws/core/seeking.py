@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.batch import Reply
 
 _NOT_MINE = bytes([Answer.NOT_MINE])
-_WORTH = (Answer.DELIVERED, Answer.OVERLOADED, Answer.NOT_YET, Answer.EXPIRED)
+_WORTH = (Answer.DELIVERED, Answer.WAITING, Answer.OVERLOADED, Answer.NOT_YET, Answer.EXPIRED)
 """Answers from the one that tells most to the one that tells least."""
 
 

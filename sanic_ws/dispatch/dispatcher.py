@@ -296,6 +296,7 @@ class Dispatcher:
             await asyncio.gather(*(self._probe(Probe(node)) for node in doubted))
         except RegistryUnavailable as exc:
             log.debug("nodes not known: %s", exc)
+        self._router.expire_unsent(flight, monotonic())
         if self._is_over(flight):
             return
         self._router.expect(flight, listing)
@@ -321,12 +322,13 @@ class Dispatcher:
         return True
 
     def _encode(self, flight: Flight) -> tuple[bytes, int]:
-        last = max(item.push.deadline for item in flight.items)
-        ttl_ms = max(1, int((last - monotonic()) * 1000))
+        now = monotonic()
+        last = max(item.push.expires for item in flight.items)
+        ttl_ms = max(1, int((last - now) * 1000))
         frames = [item.push.frame for item in flight.items]
         seek = isinstance(flight, Seek)
         flight.sent = True
-        return encode_batch(Batch(flight.id, time.time(), ttl_ms, flight.targets(), frames, seek)), ttl_ms
+        return encode_batch(Batch(flight.id, time.time(), ttl_ms, flight.targets(now), frames, seek)), ttl_ms
 
     async def _probe(self, probe: Probe) -> None:
         body = encode_batch(Batch(0, time.time(), 1000, [], []))

@@ -11,9 +11,11 @@ from sanic_ws.core.requests import (
     ASKING,
     DEFAULT_TIMEOUT_S,
     MAX_BATCH,
+    MAX_KEY_CHARS,
     MAX_TARGETS,
     MAX_TIMEOUT_S,
     MAX_TTL_S,
+    OVERFLOWS,
     WAIT_FORS,
 )
 
@@ -79,6 +81,13 @@ _NO_USERS_LEFT_OUT_OF_CONNECTIONS: Schema = {
 }
 
 
+_KEY_WITH_COALESCE: Schema = {
+    "if": {"properties": {"overflow": {"const": "coalesce"}}, "required": ["overflow"]},
+    "then": {"properties": {"coalesce_key": TEXT}, "required": ["coalesce_key"]},
+    "else": {"properties": {"coalesce_key": {"type": "null"}}},
+}
+
+
 def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Schema:
     """Describe a push with some content that asks nothing of clients; all else is the same for every push."""
     wait: Schema = {
@@ -92,7 +101,17 @@ def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Sche
 
 def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema:
     described = _object(
-        ("id", "wait_for", "timeout_ms", "except", "offline", "ttl_s", *optional),
+        (
+            "id",
+            "wait_for",
+            "timeout_ms",
+            "except",
+            "offline",
+            "ttl_s",
+            "overflow",
+            "coalesce_key",
+            *optional,
+        ),
         about,
         **own,
         id={
@@ -117,9 +136,21 @@ def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema
             )
         },
         offline={"const": "fail"},
-        ttl_s={"type": "integer", "minimum": 1, "maximum": MAX_TTL_S},
+        ttl_s={
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "maximum": MAX_TTL_S,
+            "description": "seconds after which what has not been written is not sent any more",
+        },
+        overflow={
+            "enum": list(OVERFLOWS),
+            "default": "drop",
+            "description": "if a client is slow: drop: it waits unless too much does; drop_oldest: "
+            "the oldest that wait make room; coalesce: only the newest of its key waits",
+        },
+        coalesce_key={"type": ["string", "null"], "minLength": 1, "maxLength": MAX_KEY_CHARS},
     )
-    return described | _NO_USERS_LEFT_OUT_OF_CONNECTIONS
+    return described | {"allOf": [_NO_USERS_LEFT_OUT_OF_CONNECTIONS, _KEY_WITH_COALESCE]}
 
 
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"

@@ -203,9 +203,10 @@ class Node:
 
     def _carry_out(self, batch: Batch, sender: str) -> Reply:
         self.batches += 1
-        if self._ages.age_s(sender, batch.sent_at, time.time()) * 1000 > batch.ttl_ms:
+        age_s = self._ages.age_s(sender, batch.sent_at, time.time())
+        if age_s * 1000 > batch.ttl_ms:
             return refuse(batch, self.id, Answer.EXPIRED)
-        return carry_out(self.hub, batch, self.id, self.acks, sender)
+        return carry_out(self.hub, batch, self.id, self.acks, sender, time.monotonic() - age_s)
 
     def _report(self, address: str | None, reports: list[Report]) -> None:
         """Tell a sender, or this node's own, what clients say."""
@@ -217,6 +218,7 @@ class Node:
     def _assert_found(self, batch: Batch, answers: bytes) -> None:
         """Whoever had to be sought is not in the registry as it should be."""
         for target, answer in zip(batch.targets, answers, strict=True):
-            socket = self.hub.get(bare_target(target)) if answer == Answer.DELIVERED else None
+            found = answer in (Answer.DELIVERED, Answer.WAITING)
+            socket = self.hub.get(bare_target(target)) if found else None
             if socket is not None:
                 self.spawn(self.membership.assert_again(socket))

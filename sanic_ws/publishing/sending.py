@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -124,13 +125,13 @@ def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Pus
         started=now,
         deadline=now + request.timeout_s,
         done=done,
-        order=_order(request),
+        order=_order(request, now),
     )
 
 
-def _order(request: PushRequest) -> Order | None:
+def _order(request: PushRequest, now: float) -> Order | None:
     """Return what is asked of nodes beside writing the frame; most pushes need nothing of that kind."""
-    if not (request.has_own_id or request.asks):
+    if not (request.has_own_id or request.asks or request.overflow != "drop" or request.ttl_s is not None):
         return None
     assert request.id is not None
     return Order(
@@ -139,6 +140,9 @@ def _order(request: PushRequest) -> Order | None:
         wait=request.wait,
         first=request.wait_for == "first",
         timeout_ms=max(1, int(request.timeout_s * 1000)),
+        overflow=request.overflow,
+        key=request.coalesce_key,
+        expires=inf if request.ttl_s is None else now + request.ttl_s,
     )
 
 

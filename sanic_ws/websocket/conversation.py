@@ -141,6 +141,10 @@ class Conversation:
         """Watch how long a client does not read."""
         self._keep_alive.stuck(connection, paused=paused)
 
+    def slow(self, connection: Connection, *, waits: bool) -> None:
+        """Watch what waits for a client."""
+        self._keep_alive.slow(connection, waits=waits)
+
     # Messages
 
     def _handle(self, connection: Connection, message: ClientMessage) -> None:

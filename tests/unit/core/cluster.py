@@ -25,11 +25,13 @@ from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.core.reports import Report, Said
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
+from sanic_ws.core.waiting import LATE_BYTES, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sanic_ws.core.orders import Order
+    from sanic_ws.core.waiting import Late
 
 HERE = "n0"
 NODES = (HERE, "n1", "n2")
@@ -54,6 +56,8 @@ class FakeSocket:
         self.opened = False
         self.generation = int(session)
         self.full = False
+        self.slow = False
+        self.waiting = Waiting()
         self.received: list[int] = []
         self.cancelled: list[bytes] = []
         self.said: dict[int, Said] = {}
@@ -67,10 +71,43 @@ class FakeSocket:
         """Take frames; several may come at once, and what takes a question back is a text frame."""
         if self.full:
             return False
+        if len(self.waiting):
+            self.waiting.put(frame)
+        else:
+            self._take(frame)
+        return True
+
+    def _take(self, frame: bytes) -> None:
         pushes, *cancelled = frame.split(TEXT_FRAME)
         self.received += map(int, pushes.split())
         self.cancelled += cancelled
-        return True
+
+    def offer(self, frame: bytes, late: Late) -> Answer:
+        """Take a frame, or have it wait, as the last but one that may be given up."""
+        if self.full:
+            return Answer.OVERLOADED
+        if not self.slow and not len(self.waiting):
+            self._take(frame)
+            return Answer.DELIVERED
+        self.waiting.drop_key(late.key)
+        while self.waiting.bytes - self.waiting.plain_bytes > 2 * LATE_BYTES:
+            self.waiting.drop_oldest()
+        self.waiting.put(frame, late)
+        return Answer.WAITING
+
+    def read_on(self, now: float) -> None:
+        """Take all that waits."""
+        self.slow = False
+        while (frame := self.waiting.take(now)) is not None:
+            self._take(frame.content)
+            if frame.late is not None:
+                frame.late.ended(True)
+
+    def leave(self) -> None:
+        """Take only what was promised."""
+        rest, self.waiting = self.waiting.end(), Waiting()
+        for frame in rest:
+            self._take(frame)
 
     def close(self, code: int, reason: str = "") -> None:
         self._on_close(self)
@@ -152,10 +189,11 @@ class Cluster:
         exclude: Sequence[str] = (),
         order: Order | None = None,
     ) -> Sent:
-        """Push; with an order in which a push's id is left out, its number is put there."""
+        """Push; an order gets the push's number if it has no id, and expires so many seconds from now."""
         number = len(self.sent)
         if order is not None:
-            order = replace(order, push_id=order.push_id or f"p{number}", timeout_ms=int(timeout_s * 1000))
+            push_id, expires = order.push_id or f"p{number}", self.now + order.expires
+            order = replace(order, push_id=push_id, timeout_ms=int(timeout_s * 1000), expires=expires)
         push = Push(
             f"p{number}",
             targets,
@@ -279,7 +317,7 @@ class Cluster:
         ttl_ms = max(1, int((last - self.now) * 1000))
         frames = [item.push.frame for item in flight.items]
         flight.sent = True
-        return Batch(flight.id, self.now, ttl_ms, flight.targets(), frames, isinstance(flight, Seek))
+        return Batch(flight.id, self.now, ttl_ms, flight.targets(self.now), frames, isinstance(flight, Seek))
 
     def _probe(self, probe: Probe, *, at_once: bool = False) -> None:
         if self.broker_away:
@@ -414,6 +452,7 @@ class Cluster:
         before = node.hub.add(socket)
         if before is not None:
             del self.where[before]
+            before.leave()
             node.acks.left(before)
             self._not_open_for_everyone(node.id, conn)
         if registered:
@@ -432,6 +471,7 @@ class Cluster:
         if node is None:
             return
         node.hub.remove(socket)
+        socket.leave()
         node.acks.left(socket)
         self._no_longer(node.id, socket.conn)
         self.later.append(lambda: self._release(socket.conn, Owner(node.id, socket.session)))
@@ -446,6 +486,7 @@ class Cluster:
         node.acks.answered(socket, f"p{number}", said, "1" if said is Said.REPLY else "")
 
     def _report(self, node: str, report: Report) -> None:
+        self.seen[report.said.name] += 1
         if self.nodes[node].hears and not self.broker_away:
             self.later.append(lambda: self.router.reported([report], self.now))
 
@@ -466,7 +507,7 @@ class Cluster:
         if self.now > batch.sent_at + batch.ttl_ms / 1000:
             reply = refuse(batch, node.id, Answer.EXPIRED)
         else:
-            reply = carry_out(node.hub, batch, node.id, node.acks)
+            reply = carry_out(node.hub, batch, node.id, node.acks, "", batch.sent_at)
             self.seen["refused while leaving"] += node.leaving and Answer.NOT_MINE in reply.answers
         if batch.id:
             self.replies.append(reply)
@@ -492,6 +533,7 @@ class Cluster:
         node.alive = node.paused = False
         for socket in list(node.hub):
             node.hub.remove(socket)
+            socket.leave()
             del self.where[socket]
 
     def pause(self, node: FakeNode) -> None:
@@ -572,6 +614,7 @@ class Cluster:
         """Let everything under way happen and every deadline pass."""
         for socket in self.sockets:
             socket.opened = True
+            socket.read_on(self.now)
         for _ in range(4):
             self.settle()
             self.pass_time(TIMEOUT_S)

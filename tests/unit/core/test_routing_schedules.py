@@ -36,6 +36,16 @@ ORDERS = (
 )
 
 
+LATE = (
+    Order("", overflow="drop_oldest"),
+    Order("", overflow="drop_oldest", expires=0.5),
+    Order("", overflow="coalesce", key="a"),
+    Order("", overflow="coalesce", key="b", expires=1.0),
+    Order("", overflow="coalesce", key="a", wait="ack"),
+    Order("", overflow="drop_oldest", wait="reply", first=True),
+)
+
+
 def rest(cluster: Cluster, arg: int) -> None:
     pass
 
@@ -78,6 +88,14 @@ def ask_user(cluster: Cluster, arg: int) -> None:
 
 def ask_several(cluster: Cluster, arg: int) -> None:
     cluster.push(*SEVERAL[arg % 4], order=ORDERS[arg // 3])
+
+
+def push_late(cluster: Cluster, arg: int) -> None:
+    cluster.push(Conn(CONNS[arg % 3]) if arg < 6 else SINGLE_USERS[arg % 4], order=LATE[arg % 6])
+
+
+def push_late_to_many(cluster: Cluster, arg: int) -> None:
+    cluster.push(Everyone() if arg % 2 else Group(GROUP), order=LATE[arg % 4])
 
 
 def say(cluster: Cluster, arg: int) -> None:
@@ -205,6 +223,16 @@ def fill(cluster: Cluster, arg: int) -> None:
         socket.full = not socket.full
 
 
+def slow(cluster: Cluster, arg: int) -> None:
+    """Have a client read slowly, or take all that waits."""
+    if cluster.sockets:
+        socket = cluster.sockets[arg % len(cluster.sockets)]
+        if socket.slow:
+            socket.read_on(cluster.now)
+        else:
+            socket.slow = True
+
+
 def _node(cluster: Cluster, arg: int):
     return cluster.nodes[NODES[arg % 3]]
 
@@ -224,6 +252,11 @@ TROUBLES = {
     "full sockets": [fill, connect],
     "registry emptied": [empty_registry, heartbeat, heartbeat, heartbeat, move, connect],
     "answers of clients": [*[ask_conn, ask_user, ask_several] * 2, *[say] * 6, *MOVES, wait_long, lose_owner],
+    "slow clients": [
+        *[push_late] * 6,
+        *[slow] * 4,
+        *[say, push_late_to_many, *MOVES, move, wait_briefly, wait_long, lose_owner, fill, kill, lose_reply],
+    ],
     "several targets": [push_several, push_several, push_except, push_everyone, toggle_registry],
 }
 TROUBLES["groups"] = [
@@ -240,6 +273,7 @@ HAPPENS = {
     "nodes paused": ["resumed as a zombie", "lease ended while paused", "asserted again", *MOVED],
     "everything": ["killed", "left in order", "refused while leaving", *MOVED],
     "answers of clients": ["a client answered", "acked", "replied", "first of several"],
+    "slow clients": ["WRITTEN", "DROPPED"],
     "registry emptied": ["registry emptied", "asserted again", "older session refused", *MOVED],
 }
 
@@ -254,6 +288,8 @@ PUSHES = {
     push_everyone,
     push_group,
     push_hastily,
+    push_late,
+    push_late_to_many,
 }
 
 

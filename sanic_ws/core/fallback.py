@@ -170,9 +170,13 @@ class Fallback:
         """Settle the connections that have the frame, without waiting for who else says what."""
         for number, (answer, node) in seek.said.items():
             item = seek.items[number]
-            if answer is Answer.DELIVERED and not item.settled and not item.is_user:
+            if item.settled or item.is_user:
+                continue
+            if answer is Answer.DELIVERED:
                 item.node = node
                 self._ledger.settle(item, Outcome.DELIVERED, Route.FALLBACK, now)
+            elif answer is Answer.LEFT_OUT:
+                self._ledger.close(item, now)
 
     def _conclude_if_complete(self, seek: Seek, now: float) -> None:
         if all(item.settled for item in seek.items):

@@ -52,6 +52,8 @@ class Answer(IntEnum):
     """The batch was read after its deadline and was not delivered."""
     SEVERAL = 6
     """The item was for several connections; the reply's details hold an answer for each."""
+    LEFT_OUT = 8
+    """The connection is bound to a user who is to get nothing."""
 
 
 ANSWERED = {

@@ -12,6 +12,7 @@ from sanic_ws.core.batch import (
     read_close_target,
     read_everyone_target,
     read_group_target,
+    read_unless_target,
     read_user_target,
 )
 from sanic_ws.core.orders import read_order_target
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!?#<>")
+_SPECIAL = frozenset("@*!?#<>^")
 EVERYONE = "*"
 
 
@@ -81,6 +82,9 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         return Answer.SEVERAL
     if target[0] in "<>":
         return _change(hub, reply, number, target)
+    if target[0] == "^":
+        conn, users = read_unless_target(target)
+        return Answer.LEFT_OUT if hub.is_left_out(conn, users) else hub.deliver(conn, frame)
     many, left_out = _read_many_target(target)
     counted = hub.deliver_to_many(many, frame, left_out)
     reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
@@ -113,6 +117,11 @@ def _ordered(
         many, left_out = _read_many_target(target)
         counted = acks.deliver_to_many(order, many, lambda: hub.deliver_to_many(many, frame, left_out))
         reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
+    elif target[0] == "^":
+        conn, users = read_unless_target(target)
+        if hub.is_left_out(conn, users):
+            return Answer.LEFT_OUT
+        return acks.deliver(order, conn, frame, None, sender)
     else:
         conn, user_key = read_bound_target(target) if target[0] == "=" else (target, None)
         return acks.deliver(order, conn, frame, user_key, sender)

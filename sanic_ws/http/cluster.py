@@ -71,7 +71,7 @@ async def get_user(request: Request[Any, Any]) -> HTTPResponse:
     user = _read_user(request)
     check_target(request, user, "userId")
     node = _node(request)
-    _, (found,), _ = await node.registry.look_up([], [user.key])
+    (found,) = (await node.registry.look_up([], [user.key])).users
     kind = user.from_type
     conns = [c.conn for c in found if kind is None or c.from_type == kind]
     infos = await node.registry.describe(conns) if conns else []
@@ -122,6 +122,7 @@ async def get_stats(request: Request[Any, Any]) -> HTTPResponse:
             "open_deliveries": node.dispatcher.open_items,
             "reasserted": node.membership.reasserted,
             "set_aside": node.set_aside,
+            **node.counts,
             "broker": {"connected": node.broker.connected, "blocked": node.broker.blocked},
             "process": usage(),
             **node.dispatcher.counts,

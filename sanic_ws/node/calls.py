@@ -6,8 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
-from sanic_ws.core.outcomes import Outcome, Receipt
-from sanic_ws.core.requests import MAX_BODY_BYTES, PushRequest, read_push_request, read_push_requests
+from sanic_ws.core.requests import MAX_BODY_BYTES, read_push_request, read_push_requests
 from sanic_ws.errors import InvalidField, InvalidJSON, TooLarge
 from sanic_ws.publishing.sending import push_all
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sanic_ws.broker import Call
+    from sanic_ws.core.outcomes import Receipt
+    from sanic_ws.core.requests import PushRequest
     from sanic_ws.dispatch import Dispatcher
 
 log = logging.getLogger("sanic_ws.node")
@@ -24,20 +25,26 @@ class Calls:
     """Carry calls out: a push as ``POST /api/v1/push`` takes it, or ``{"pushes": […]}``.
 
     A redelivered call was with a node that died, or that lost the broker, before it was acknowledged. It may
-    have been pushed by then, and a push made again could be delivered twice: it is answered as `unknown`. An
-    error is the same however often it is found out.
+    have been pushed by then. Pushes with an id of the caller's are made again, as copies are delivered once;
+    any other could be delivered twice, and is answered as `unknown`. An error is the same however often it is
+    found out.
 
     Args:
         dispatcher: sends the pushes.
         max_message_bytes: of one frame.
+
+    Attributes:
+        counts: how many were taken, how many of these failed, and how many of these were set aside.
     """
 
     def __init__(self, dispatcher: Dispatcher, max_message_bytes: int) -> None:
         self._dispatcher = dispatcher
         self._max_message_bytes = max_message_bytes
+        self.counts = dict.fromkeys(("taken", "failed", "set_aside"), 0)
 
     async def answer(self, call: Call) -> bytes | None:
         """Carry a call out; return its receipts or its error, or None for an error that nobody would read."""
+        self.counts["taken"] += 1
         try:
             return json.dumps(await self._carry_out(call))
         except TooLarge as exc:
@@ -49,7 +56,9 @@ class Calls:
         except Exception:
             log.exception("call failed")
             error = _error("internal_error", "something went wrong here; it was logged")
+        self.counts["failed"] += 1
         if not call.answered:
+            self.counts["set_aside"] += 1
             log.warning("call set aside: nobody waits for the error: %s", error["code"])
             return None
         return json.dumps({"error": error})
@@ -67,18 +76,11 @@ class Calls:
         return receipt.to_json()
 
     async def _push(self, call: Call, asked: Sequence[PushRequest], where: str = "") -> list[Receipt]:
-        if call.redelivered:
-            return [_unknown(request) for request in asked]
         if call.expires_s is not None:
             for request in asked:
                 # Nobody waits for longer.
                 request.timeout_s = min(request.timeout_s, call.expires_s)
-        return await push_all(self._dispatcher, asked, self._max_message_bytes, where)
-
-
-def _unknown(request: PushRequest) -> Receipt:
-    assert request.id is not None
-    return Receipt(request.id, (), {Outcome.UNKNOWN: len(request.targets)})
+        return await push_all(self._dispatcher, asked, self._max_message_bytes, where, again=call.redelivered)
 
 
 def _error(code: str, message: str, field: str = "") -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.backends import make_broker, make_registry
 from sanic_ws.core.acks import Acks
 from sanic_ws.core.ages import Ages
-from sanic_ws.core.batch import decode_batch, encode_reply
+from sanic_ws.core.batch import decode_batch, encode_reply, read_unless_target
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import base36
 from sanic_ws.core.messages import timestamp
@@ -50,6 +50,10 @@ class Node:
 
     Args:
         settings: the operator's.
+
+    Attributes:
+        counts: how many calls of back ends were taken, failed and were set aside; how many messages of clients
+            went to back ends, and how many could not; how many acks and replies clients have sent.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -70,6 +74,11 @@ class Node:
         self.started = timestamp()
         self.batches = 0
         self.set_aside = 0
+        self.counts = {
+            "calls": self._calls.counts,
+            "inbound": dict.fromkeys(("published", "refused"), 0),
+            "answers": dict.fromkeys(("acks", "replies"), 0),
+        }
         self._sessions = 0
         self._ages = Ages()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -190,6 +199,9 @@ class Node:
     def _assert_found(self, batch: Batch, answers: bytes) -> None:
         """Whoever had to be sought is not in the registry as it should be."""
         for target, answer in zip(batch.targets, answers, strict=True):
-            socket = self.hub.get(bare_target(target)) if answer == Answer.DELIVERED else None
+            if answer not in (Answer.DELIVERED, Answer.LEFT_OUT):
+                continue
+            target = bare_target(target)  # noqa: PLW2901 - the order before it does not matter here
+            socket = self.hub.get(read_unless_target(target)[0] if target[0] == "^" else target)
             if socket is not None:
                 self.spawn(self.membership.assert_again(socket))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sanic_ws.registry.port import Claim, Claimed, Directory, Info, Mark, NodeInfo, Registry, Release
+from sanic_ws.registry.port import Claim, Claimed, Directory, Info, Kept, Mark, NodeInfo, Registry, Release
 
-__all__ = ["Claim", "Claimed", "Directory", "Info", "Mark", "NodeInfo", "Registry", "Release"]
+__all__ = ["Claim", "Claimed", "Directory", "Info", "Kept", "Mark", "NodeInfo", "Registry", "Release"]

@@ -45,6 +45,13 @@ class Inbound:
             BadMessage: it cannot be handed out, or too much is under way. The coroutine raises it as well:
                 nobody is bound to its type, or the broker did not take it.
         """
+        try:
+            return self._take(connection, message)
+        except BadMessage:
+            self._node.counts["inbound"]["refused"] += 1
+            raise
+
+    def _take(self, connection: Connection, message: ClientMessage) -> Coroutine[Any, Any, None]:
         if len(message.type.encode()) > MAX_KEY_BYTES:
             raise BadMessage("invalid_message", f"type: must be at most {MAX_KEY_BYTES} bytes", message.id)
         body = _body(connection, message)
@@ -60,7 +67,9 @@ class Inbound:
     async def _publish(self, message: ClientMessage, body: bytes) -> None:
         try:
             await self._node.broker.back_ends.publish_inbound(message.type, body)
+            self._node.counts["inbound"]["published"] += 1
         except BrokerError as exc:
+            self._node.counts["inbound"]["refused"] += 1
             raise _refusal(exc, message) from None
         finally:
             self._open -= 1

@@ -328,7 +328,9 @@ class TestCopies:
         client, push_id = await connect(cluster.nodes[0], unique()), unique("id")
         receipts = [await push(node, {"conn": client.conn}, id=push_id) for node in cluster.nodes]
         direct = await publisher.push(Conn(client.conn), "hello", id=push_id)
+        assert direct.to_json() == receipts[0]
         await cluster.forget(client.conn)
+        await cluster.forget_receipts()
         fallback = await push(cluster.nodes[1], {"conn": client.conn}, id=push_id)
         assert [r["outcome"] for r in (*receipts, fallback)] == ["delivered"] * 4
         assert (direct.outcome, only(fallback)["route"]) == ("delivered", "fallback")

@@ -35,6 +35,8 @@ ORDERS = (
     Order("", wait="reply", first=True),
 )
 
+ONCE = Order("", once=True)
+
 
 def rest(cluster: Cluster, arg: int) -> None:
     pass
@@ -78,6 +80,18 @@ def ask_user(cluster: Cluster, arg: int) -> None:
 
 def ask_several(cluster: Cluster, arg: int) -> None:
     cluster.push(*SEVERAL[arg % 4], order=ORDERS[arg // 3])
+
+
+def push_once(cluster: Cluster, arg: int) -> None:
+    target = Conn(CONNS[arg % 3]) if arg < 8 else SINGLE_USERS[arg % 4]
+    cluster.push(target, order=ONCE)
+
+
+def copy(cluster: Cluster, arg: int) -> None:
+    """One of the last pushes with an id is made once more."""
+    pushes = [sent for sent in cluster.sent if sent.push.order is not None and sent.push.order.once]
+    if pushes:
+        cluster.copy(pushes[-1 - arg % min(3, len(pushes))])
 
 
 def say(cluster: Cluster, arg: int) -> None:
@@ -224,6 +238,7 @@ TROUBLES = {
     "full sockets": [fill, connect],
     "registry emptied": [empty_registry, heartbeat, heartbeat, heartbeat, move, connect],
     "answers of clients": [*[ask_conn, ask_user, ask_several] * 2, *[say] * 6, *MOVES, wait_long, lose_owner],
+    "copies": [*[push_once, copy, copy] * 2, *[move, connect, disconnect], settle, lose_owner, kill],
     "several targets": [push_several, push_several, push_except, push_everyone, toggle_registry],
 }
 TROUBLES["groups"] = [
@@ -235,6 +250,7 @@ TROUBLES["everything"] = [step for steps in TROUBLES.values() for step in steps]
 MOVED = ["claimed before the old release", "release after the new claim"]
 HAPPENS = {
     "moves": MOVED,
+    "copies": ["copies of what was written", "a copy after the receipt", "killed", *MOVED],
     "deaths": ["killed", *MOVED],
     "nodes leaving": ["left in order", "read while leaving", "refused while leaving", *MOVED],
     "nodes paused": ["resumed as a zombie", "lease ended while paused", "asserted again", *MOVED],
@@ -247,6 +263,8 @@ PUSHES = {
     ask_conn,
     ask_user,
     ask_several,
+    push_once,
+    copy,
     push_conn,
     push_user,
     push_several,

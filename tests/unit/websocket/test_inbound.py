@@ -36,7 +36,8 @@ def back_ends():
 
 @pytest.fixture
 def inbound(back_ends):
-    return Inbound(SimpleNamespace(broker=SimpleNamespace(back_ends=back_ends)))
+    broker = SimpleNamespace(back_ends=back_ends)
+    return Inbound(SimpleNamespace(broker=broker, counts={"inbound": {"published": 0, "refused": 0}}))
 
 
 CLIENT = SimpleNamespace(conn="c", user=User(7, from_type="web"))

@@ -52,8 +52,8 @@ class Node:
         settings: the operator's.
 
     Attributes:
-        counts: how many calls of back ends were taken, failed and were set aside; how many messages of clients
-            went to back ends, and how many could not; how many acks and replies clients have sent.
+        counts: how many calls of back ends were taken, failed and were set aside; how many messages of
+            clients went to back ends, and how many could not; how many acks and replies clients have sent.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -173,12 +173,12 @@ class Calls:
                 if before is None or before.said < report.said:
                     call.early[report.conn] = report
 
-    def expire(self, now: float) -> None:
-        """End those that are past their deadlines with what is known."""
-        if now < self._first_end:
+    def expire(self, until: float, now: float) -> None:
+        """End those with deadlines up to some time, now or infinite, with what is known."""
+        if until < self._first_end:
             return
         for call in list(self._calls.values()):
-            if call.until <= now:
+            if call.until <= until:
                 for conn in list(call.waiting):
                     self._end_without(call, conn, now)
                 if call.won and not call.ended:

@@ -177,10 +177,13 @@ class Fallback:
         """Settle the connections that have the frame, or for which it waits, whatever else is said."""
         for number, (answer, node) in seek.said.items():
             item = seek.items[number]
-            written = answer is Answer.DELIVERED or answer is Answer.WAITING
-            if written and not item.settled and not item.is_user:
+            if item.settled or item.is_user:
+                continue
+            if answer is Answer.DELIVERED or answer is Answer.WAITING:
                 item.node = node
                 self._ledger.settle(item, ANSWERED[answer], Route.FALLBACK, now)
+            elif answer is Answer.LEFT_OUT:
+                self._ledger.close(item, now)
 
     def _conclude_if_complete(self, seek: Seek, now: float) -> None:
         if all(item.settled for item in seek.items):

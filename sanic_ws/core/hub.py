@@ -168,6 +168,13 @@ class Hub:
         """Iterate over the user's connections but these, and those of these users."""
         return self._others(self.of_user(user), exclude)
 
+    def is_left_out(self, conn: str, exclude: Collection[str]) -> bool:
+        """Say whether a connection is bound to one of these users (`@` and their tokens)."""
+        socket = self._sockets.get(conn)
+        if socket is None or socket.user is None:
+            return False
+        return f"@{socket.user.key}" in exclude or f"@{socket.user.token}" in exclude
+
     def deliver(self, conn: str, frame: bytes, user_key: str | None = None) -> Answer:
         """Write a frame to one connection; with a user's key only if it is bound to that user."""
         socket = self._sockets.get(conn)

@@ -65,6 +65,8 @@ class Answer(IntEnum):
     """The item was for several connections; the reply's details hold an answer for each."""
     WAITING = 7
     """The frame waits for a slow client; a report says what becomes of it, if the sender follows it."""
+    LEFT_OUT = 8
+    """The connection is bound to a user who is to get nothing."""
 
 
 ANSWERED = {

@@ -115,6 +115,11 @@ class Push:
         assert self.counts is not None
         self.counts[outcome] += number
 
+    def adopt(self, receipt: Receipt) -> None:
+        """Take over what a receipt says, in place of what is known."""
+        self._deliveries = list(receipt.deliveries)
+        self.counts = None if receipt.totals is None else Counter(receipt.totals)
+
     def settle(self) -> None:
         """Close one of its open items; with the last one it is done."""
         self.open -= 1

@@ -13,6 +13,7 @@ from sanic_ws.core.batch import (
     read_count_target,
     read_everyone_target,
     read_group_target,
+    read_unless_target,
     read_user_target,
 )
 from sanic_ws.core.orders import read_order_target
@@ -20,13 +21,13 @@ from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import MalformedBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sanic_ws.core.acks import Acks
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!?#<>%")
+_SPECIAL = frozenset("@*!?#<>%^")
 EVERYONE = "*"
 
 
@@ -85,11 +86,15 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         return Answer.SEVERAL
     if target[0] in "<>":
         return _change(hub, reply, number, target)
+    if target[0] == "^":
+        conn, users = read_unless_target(target)
+        return Answer.LEFT_OUT if hub.is_left_out(conn, users) else hub.deliver(conn, frame)
+    counted: Mapping[Answer, int]
     if target[0] == "%":
-        reply.details[number] = [(int(Answer.DELIVERED), hub.number_in(read_count_target(target)))]
-        return Answer.SEVERAL
-    many, left_out = _read_many_target(target)
-    counted = hub.deliver_to_many(many, frame, left_out)
+        counted = {Answer.DELIVERED: hub.number_in(read_count_target(target))}
+    else:
+        many, left_out = _read_many_target(target)
+        counted = hub.deliver_to_many(many, frame, left_out)
     reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
     return Answer.SEVERAL
 
@@ -131,6 +136,11 @@ def _ordered(
             order, many, lambda late: hub.deliver_to_many(many, frame, left_out, late)
         )
         reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
+    elif target[0] == "^":
+        conn, users = read_unless_target(target)
+        if hub.is_left_out(conn, users):
+            return Answer.LEFT_OUT
+        return acks.deliver(order, conn, frame, None, sender)
     else:
         conn, user_key = read_bound_target(target) if target[0] == "=" else (target, None)
         return acks.deliver(order, conn, frame, user_key, sender)

@@ -94,8 +94,7 @@ class PushRequest:
             says which clients have confirmed it, and what they replied.
         timeout_s: when it ends as ``unknown``, or as ``unavailable`` if it was certainly not sent; what was
             written and not confirmed is ``delivered`` then.
-        exclude: who gets nothing: connections, as `Conn` or by their ids, and, unless it is for connections,
-            users.
+        exclude: who gets nothing: connections, as `Conn` or by their ids, and users.
         wait_for: ``all``, or ``first``: the first device that answers ends it, and the others are told.
         ttl_s: what has not been written after so many seconds is not sent any more; at most 30 days.
         overflow: if a client is slow: ``drop``: it waits, unless too much does already; ``drop_oldest``: it
@@ -193,14 +192,11 @@ class PushRequest:
         """Who gets nothing: connections by their ids, users by `@` and their tokens.
 
         Raises:
-            InvalidField: one is neither, they are too many, or a user is to be left out of connections.
+            InvalidField: one is neither, or they are too many.
         """
         if len(self.exclude) > MAX_TARGETS:
             raise InvalidField("except", f"must be at most {MAX_TARGETS}")
-        names = frozenset(_exclusion(one, f"except[{n}]") for n, one in enumerate(self.exclude))
-        if any(isinstance(target, Conn) for target in self.targets) and any(n[0] == "@" for n in names):
-            raise InvalidField("except", "users cannot be left out of a push to connections")
-        return names
+        return frozenset(_exclusion(one, f"except[{n}]") for n, one in enumerate(self.exclude))
 
     @property
     def content_field(self) -> str:

@@ -75,12 +75,6 @@ _OPTIONAL_ID: Schema = {
 }
 
 
-_NO_USERS_LEFT_OUT_OF_CONNECTIONS: Schema = {
-    "if": {"properties": {"to": {"anyOf": [{"required": ["conn"]}, {"required": ["conns"]}]}}},
-    "then": {"properties": {"except": {"items": {"$ref": "#/components/schemas/ConnId"}}}},
-}
-
-
 _KEY_WITH_COALESCE: Schema = {
     "if": {"properties": {"overflow": {"const": "coalesce"}}, "required": ["overflow"]},
     "then": {"properties": {"coalesce_key": TEXT}, "required": ["coalesce_key"]},
@@ -118,7 +112,8 @@ def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema
             "type": ["string", "null"],
             "minLength": 1,
             "maxLength": MAX_PUSH_ID_CHARS,
-            "description": "made if left out; copies of a push under the same id are delivered once",
+            "description": "made if left out; copies of a push under the same id are delivered once "
+            "within 60 s, and get the first one's receipt",
         },
         timeout_ms={
             "type": ["integer", "null"],
@@ -132,7 +127,7 @@ def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema
             "except": _list(
                 ref("Excluded"),
                 maxItems=MAX_TARGETS,
-                description="who gets nothing; users only where the push is not for connections",
+                description="who gets nothing: connections, and users wherever they are connected",
             )
         },
         offline={"const": "fail"},
@@ -150,7 +145,7 @@ def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema
         },
         coalesce_key={"type": ["string", "null"], "minLength": 1, "maxLength": MAX_KEY_CHARS},
     )
-    return described | {"allOf": [_NO_USERS_LEFT_OUT_OF_CONNECTIONS, _KEY_WITH_COALESCE]}
+    return described | _KEY_WITH_COALESCE
 
 
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
@@ -287,6 +282,20 @@ _ANSWERS: dict[str, Schema] = {
         open_deliveries=COUNT,
         reasserted={**COUNT, "description": "connections that were registered again"},
         set_aside={**COUNT, "description": "messages that nobody could read"},
+        calls=_object(
+            (),
+            "of back ends, over AMQP",
+            taken=COUNT,
+            failed={**COUNT, "description": "of these, answered with an error, or set aside"},
+            set_aside={**COUNT, "description": "of these, set aside: nobody waited for the error"},
+        ),
+        inbound=_object(
+            (),
+            "messages of clients for back ends",
+            published=COUNT,
+            refused={**COUNT, "description": "the client got an error"},
+        ),
+        answers=_object((), "that clients have sent", acks=COUNT, replies=COUNT),
         broker=_object(connected=YES_OR_NO, blocked=YES_OR_NO),
         events=_object(published=COUNT, dropped=COUNT, waiting=COUNT),
         process=_object(tasks=COUNT, open_files=COUNT, memory_bytes=COUNT),

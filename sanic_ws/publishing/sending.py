@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import compress
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -46,6 +47,8 @@ async def push_all(
     requests: Sequence[PushRequest],
     most_bytes: int | None = None,
     where: str = "",
+    *,
+    again: bool = False,
 ) -> list[Receipt]:
     """Push, in this order, and return the receipts in the same order.
 
@@ -57,13 +60,16 @@ async def push_all(
         requests: what is asked for.
         most_bytes: of one message.
         where: what goes before a field's name in an error; ``{}`` in it is the request's number.
+        again: whether they may have been sent before: those without an id of their own are `unknown` then,
+            and not sent.
 
     Raises:
         InvalidField: a request breaks the contract; nothing was sent.
         TooLarge: a message is longer than ``most_bytes``; nothing was sent.
     """
-    waited = [request for request in requests if request.wait != "none"]
-    call = _Call(len(waited), dispatcher.receipt_s)
+    sent = [request.has_own_id or not again for request in requests]
+    waited = [is_sent and request.wait != "none" for request, is_sent in zip(requests, sent, strict=True)]
+    call = _Call(sum(waited), dispatcher.receipt_s)
     now = monotonic()
     pushes = []
     for number, request in enumerate(requests):
@@ -74,14 +80,12 @@ async def push_all(
         except InvalidField as exc:
             raise type(exc)(where.format(number) + exc.field, exc.reason) from None
         pushes.append(push)
-    dispatcher.submit(pushes)
-    if waited:
+    dispatcher.submit(list(compress(pushes, sent)))
+    if any(waited):
         await call.future
     return [
-        push.receipt()
-        if request.wait != "none"
-        else Receipt(push.id, (), {Outcome.UNKNOWN: len(push.targets)})
-        for request, push in zip(requests, pushes, strict=True)
+        push.receipt() if is_waited else Receipt(push.id, (), {Outcome.UNKNOWN: len(push.targets)})
+        for push, is_waited in zip(pushes, waited, strict=True)
     ]
 
 

@@ -17,7 +17,6 @@ from tests.integration.peers import (
     run_command,
     unique,
 )
-from tests.integration.test_answers import run_example
 
 KEYS = ("a", "b", "c")
 LONG_S = 30.0
@@ -228,12 +227,6 @@ async def test_client_that_reads_gets_everything(nodes, publisher, connect):
     ]
     assert {receipt.outcome for receipt in receipts} == {"delivered"}
     assert [(await client.next("tick"))["data"] for _ in range(50)] == list(range(50))
-
-
-async def test_readme_example(cluster, connect):
-    client = await connect(cluster.nodes[0], "demo")
-    assert await run_example("ticker.py", cluster.env) == "['delivered', 'delivered', 'delivered']\n"
-    assert [(await client.next("price"))["data"] for _ in range(3)] == [101.5, 101.7, 101.6]
 
 
 async def test_from_the_command_line(nodes, connect):

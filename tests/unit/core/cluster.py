@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from sanic_ws.core.acks import Acks
 from sanic_ws.core.batch import Batch, Reply, close_target
 from sanic_ws.core.calls import Cancel
+from sanic_ws.core.copies import Remember
 from sanic_ws.core.flights import Flight, Forget, Found, Listing, Owner, UserConnection
 from sanic_ws.core.groups import NO_GROUPS, Groups
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, Group, User
-from sanic_ws.core.outcomes import Answer, Outcome, Receipt
+from sanic_ws.core.outcomes import Answer, Outcome, Receipt, Route
 from sanic_ws.core.push import Push
 from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.core.reports import Report, Said
@@ -159,6 +160,7 @@ class Cluster:
         self.owners: dict[str, Owner] = {}
         self.users: dict[str, dict[str, tuple[Owner, str | None]]] = {}
         self.marks: set[str] = set()
+        self.receipts: dict[str, bytes] = {}
         self.listed = set(NODES)
         self.lapsed: set[str] = set()
         self.forgotten: set[str] = set()
@@ -169,6 +171,7 @@ class Cluster:
         self.sockets: list[FakeSocket] = []
         self.where: dict[FakeSocket, FakeNode] = {}
         self.sent: list[Sent] = []
+        self.copied: dict[int, list[list[Receipt]]] = {}
         self.replies: list[Reply] = []
         self.later: list[Callable[[], None]] = []
         self.look_up: Any = None
@@ -216,6 +219,23 @@ class Cluster:
         self.router.submit(push, self.now)
         return sent
 
+    def copy(self, sent: Sent) -> None:
+        """Make a push with an id of its own once more."""
+        assert sent.push.order is not None
+        receipts: list[Receipt] = []
+        push = Push(
+            sent.push.id,
+            sent.push.targets,
+            sent.push.frame,
+            started=self.now,
+            deadline=self.now + TIMEOUT_S,
+            done=lambda push: receipts.append(push.receipt()),
+            order=replace(sent.push.order, ticket=0),
+        )
+        self.copied.setdefault(sent.number, []).append(receipts)
+        self.seen["a copy after the receipt"] += bool(sent.receipts)
+        self.router.submit(push, self.now)
+
     def _done(self, sent: Sent) -> None:
         receipt = sent.push.receipt()
         sent.receipts.append(Receipt(receipt.id, list(receipt.deliveries), receipt.totals))
@@ -256,6 +276,8 @@ class Cluster:
                     self.later.append(lambda forget=action: self._forget(forget))
                 case Cancel():
                     self.later.append(lambda cancel=action: self._tell_cancelled(cancel))
+                case Remember():
+                    self.later.append(lambda remember=action: self._keep(remember))
 
     def _read_registry(self, look_up: Any) -> None:
         answer: tuple[Found | None, Listing | None] = (None, None)
@@ -265,9 +287,21 @@ class Cluster:
                 [UserConnection(conn, *entry) for conn, entry in self.users.get(key, {}).items()]
                 for key in look_up.users
             ]
-            answer = Found(owners, users, not self.mending), self._listing() if look_up.nodes else None
+            records = [self.receipts.get(copy.key) for copy in look_up.copies]
+            answer = (
+                Found(owners, users, not self.mending, records),
+                self._listing() if look_up.nodes else None,
+            )
         groups = [] if self.registry_away else [set(self.marks) for _ in look_up.groups]
         self.later.append(lambda: self._looked_up(look_up, answer, groups))
+
+    def _keep(self, remember: Remember) -> None:
+        copy, record = remember
+        before = None
+        if not self.registry_away:
+            before = None if copy.known else self.receipts.get(copy.key)
+            self.receipts[copy.key] = before or record
+        self.later.append(lambda: self.router.remembered(copy, before))
 
     def _listing(self) -> Listing:
         return Listing(sorted(self.listed), sorted(self.lapsed), not self.mending)
@@ -623,12 +657,14 @@ class Cluster:
         self.settle()
 
     def close(self) -> None:
-        """Close the router, then let the nodes read what was sent."""
+        """Close the router, then let the nodes read what was sent, and clients what was promised."""
         self.router.close(self.look_up, self.now)
         for node in self.nodes.values():
             self.resume(node)
             while node.queue:
                 self.read(node)
+        for socket in self.sockets:
+            socket.leave()
 
 
 def is_for(push: Push, socket: FakeSocket) -> bool:
@@ -655,7 +691,10 @@ def check(cluster: Cluster) -> None:
     got = {number: Counter(_receivers(cluster, number)) for number in range(len(cluster.sent))}
     for sent in cluster.sent:
         assert len(sent.receipts) == 1, f"{sent.push.id} got {len(sent.receipts)} receipts"
-        check_truth(sent, got[sent.number])
+        if sent.number in cluster.copied:
+            check_copies(cluster, sent)
+        else:
+            check_truth(sent, got[sent.number])
         check_acks(cluster, sent)
     for socket in cluster.sockets:
         assert len(set(socket.received)) == len(socket.received), f"{socket.conn} got a push twice"
@@ -698,6 +737,24 @@ def check_truth(sent: Sent, got: Counter[str]) -> None:
         assert receipt.counts.get(Outcome.DELIVERED, 0) <= got.total()
 
 
+def check_copies(cluster: Cluster, sent: Sent) -> None:
+    """Check that what was written at its owner's was written once, and that copies got that receipt."""
+    (receipt,) = sent.receipts
+    copies = cluster.copied[sent.number]
+    assert all(len(receipts) == 1 for receipts in copies), f"{sent.push.id}: a copy without its one receipt"
+    by_owner = [
+        d for d in receipt.deliveries if d.outcome is Outcome.DELIVERED and d.route is not Route.FALLBACK
+    ]
+    if not by_owner or len(by_owner) < len(receipt.deliveries):
+        return
+    cluster.seen["copies of what was written"] += 1
+    for delivery in receipt.deliveries:
+        times = sum(s.received.count(sent.number) for s in cluster.sockets if s.conn == delivery.conn)
+        assert times == 1, f"{sent.push.id}: {delivery.conn} got it {times} times"
+    for (copy,) in copies:
+        assert copy.counts == receipt.counts, f"{sent.push.id}: {copy.counts}, not {receipt.counts}"
+
+
 def check_acks(cluster: Cluster, sent: Sent) -> None:
     """Check that who is said to have confirmed a push, or answered it, did."""
     for delivery in sent.receipts[0].deliveries:
@@ -710,8 +767,9 @@ def check_acks(cluster: Cluster, sent: Sent) -> None:
 
 def check_order(cluster: Cluster, socket: FakeSocket) -> None:
     """Check that pushes to one target came to a session in the order in which they were made."""
-    by_conn = [n for n in socket.received if Conn(socket.conn) in cluster.sent[n].push.targets]
-    by_user = [n for n in socket.received if n not in by_conn and _is_by_user(cluster.sent[n].push)]
+    received = [n for n in socket.received if n not in cluster.copied]
+    by_conn = [n for n in received if Conn(socket.conn) in cluster.sent[n].push.targets]
+    by_user = [n for n in received if n not in by_conn and _is_by_user(cluster.sent[n].push)]
     assert by_conn == sorted(by_conn), f"pushes to {socket.conn} came as {by_conn}"
     assert by_user == sorted(by_user), f"pushes to the user of {socket.conn} came as {by_user}"
 

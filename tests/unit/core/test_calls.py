@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import pytest
 
 from sanic_ws.core import calls as module
@@ -308,6 +310,7 @@ def test_router_that_is_closed_says_what_it_knows():
     router.replied(Reply(flight.id, "n1", bytes([Answer.DELIVERED])), 1)
     router.close(None, 1)
     assert [receipt.outcome for receipt in receipts] == [Outcome.DELIVERED]
+    assert isfinite(receipts[0].deliveries[0].latency_ms)
     assert router.open_items == 0
 
 

@@ -13,11 +13,20 @@ import uvloop
 from sanic import Sanic
 from sanic.config import Config
 
-from sanic_ws.core.requests import MAX_BODY_BYTES
+from sanic_ws.core.requests import (
+    DEFAULT_TIMEOUT_S,
+    MAX_BODY_BYTES,
+    Excluded,
+    PushRequest,
+    Target,
+    Wait,
+    WaitFor,
+)
 from sanic_ws.core.tokens import Identity
 from sanic_ws.http import cluster, docs, errors, groups, health, metrics, push, sockets
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.node import Node
+from sanic_ws.publishing.sending import push_all
 from sanic_ws.websocket.authentication import Authentication
 from sanic_ws.websocket.clients import Clients
 from sanic_ws.websocket.conversation import OWN_TYPES
@@ -25,8 +34,9 @@ from sanic_ws.websocket.handlers import Handler, Handlers, Message
 from sanic_ws.workers import run_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
+    from sanic_ws.core.outcomes import Receipt
     from sanic_ws.settings import Settings
     from sanic_ws.websocket.authentication import Authenticate
 
@@ -51,7 +61,7 @@ class Gateway:
 
         @gateway.on("chat.send", ChatSend)
         async def chat(message: Message[ChatSend]) -> None:
-            message.send("chat.sent", {"length": len(message.data.text)})
+            await gateway.push(Group("chat"), "chat.sent", message.data.text, exclude=[message.conn])
 
         app = Sanic("chat")
         gateway.attach(app)
@@ -76,6 +86,7 @@ class Gateway:
         self.settings = settings
         self._authenticate = authenticate
         self._handlers = Handlers()
+        self._node: Node | None = None
 
     @overload
     def on(self, kind: str) -> Callable[[Handler[Any]], Handler[Any]]: ...
@@ -103,6 +114,42 @@ class Gateway:
 
         return register
 
+    async def push(
+        self,
+        to: Target | Sequence[Target],
+        type: str | None = None,  # noqa: A002 - the contract's name
+        data: Any = None,
+        *,
+        raw: str | bytes | None = None,
+        id: str | None = None,  # noqa: A002
+        wait: Wait = "written",
+        wait_for: WaitFor = "all",
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        exclude: Collection[Excluded] = (),
+    ) -> Receipt:
+        """Push one message through this gateway's own node, wherever its targets are; as `Publisher.push`.
+
+        A handler that is a coroutine function may await it: other messages, of its client too, go on.
+
+        Raises:
+            InvalidField: an argument breaks the contract; nothing was sent.
+            RuntimeError: the gateway does not run.
+        """
+        request = PushRequest(to, type, data, raw, id, wait, timeout_s, exclude, wait_for)
+        (receipt,) = await self.push_many([request])
+        return receipt
+
+    async def push_many(self, requests: Sequence[PushRequest]) -> list[Receipt]:
+        """Push many messages with one call; as `Publisher.push_many`.
+
+        Raises:
+            InvalidField: a request breaks the contract; nothing was sent.
+            RuntimeError: the gateway does not run.
+        """
+        if self._node is None:
+            raise RuntimeError("the gateway does not run: attach it to an application and start that")
+        return await push_all(self._node.dispatcher, requests, self.settings.max_message_bytes)
+
     def attach(self, app: Sanic[Any, Any], echo_path: str | None = None) -> None:
         """Add the gateway's routes and the node's start and leave to an application.
 
@@ -121,7 +168,7 @@ class Gateway:
         app.register_listener(self._stop, "after_server_stop")
 
     async def _start(self, app: Sanic[Any, Any]) -> None:
-        app.ctx.node = node = Node(self.settings)
+        app.ctx.node = self._node = node = Node(self.settings)
         authentication = Authentication(self.settings, self._authenticate)
         app.ctx.clients = clients = Clients(node, self._handlers, authentication)
         app.ctx.sweeps = [
@@ -137,6 +184,7 @@ class Gateway:
     async def _stop(self, app: Sanic[Any, Any]) -> None:
         for sweep in app.ctx.sweeps:
             sweep.cancel()
+        self._node = None
         await app.ctx.node.stop()
 
     def run(self, echo_path: str | None = None) -> None:

@@ -22,7 +22,7 @@ from sanic_ws.cli.common import (
 from sanic_ws.core import json
 from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.outcomes import Outcome
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, PushRequest, Target, WaitFor, read_base64
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Overflow, PushRequest, Target, WaitFor, read_base64
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.publishing import Publisher
 
@@ -52,6 +52,13 @@ def push(
         typer.Option(help="for the frame to be written, its clients to confirm it, or to reply"),
     ] = "written",
     wait_for: Annotated[WaitFor, typer.Option(help="which of several devices have to answer")] = "all",
+    ttl_s: Annotated[
+        float | None, typer.Option("--ttl", help="seconds after which it is not sent any more")
+    ] = None,
+    overflow: Annotated[Overflow, typer.Option(help="what gives way if the client is slow")] = "drop",
+    coalesce_key: Annotated[
+        str | None, typer.Option(help="with --overflow coalesce: what only the newest of waits")
+    ] = None,
     timeout_s: Annotated[float, typer.Option("--timeout", help="seconds to wait")] = DEFAULT_TIMEOUT_S,
     url: Url = None,
     api_key: Key = None,
@@ -72,7 +79,8 @@ def push(
     else:
         to = Group(group)
     kind, value, content = _content(type_, data, raw, raw_base64)
-    request = PushRequest(to, kind, value, content, push_id, wait, timeout_s, exclude or [], wait_for)
+    options = (wait, timeout_s, exclude or [], wait_for, ttl_s, overflow, coalesce_key)
+    request = PushRequest(to, kind, value, content, push_id, *options)
     if url is None and redis_url and amqp_url:
         receipt = asyncio.run(_push_direct(request, redis_url, amqp_url, prefix))
     else:
@@ -135,6 +143,9 @@ def _push_http(request: PushRequest, url: str, api_key: str | None) -> dict[str,
         "wait_for": request.wait_for,
         "timeout_ms": int(request.timeout_s * 1000),
         "except": list(request.exclude),
+        "ttl_s": request.ttl_s,
+        "overflow": request.overflow,
+        "coalesce_key": request.coalesce_key,
     }
     receipt: dict[str, Any] = call(url, "/api/v1/push", api_key, body, timeout_s=request.timeout_s + 5)
     return receipt

@@ -4,15 +4,20 @@ Two maps, both bounded: what each session is asked, until it has answered or the
 written under an id that its publisher gave, by target and id, for 60 s. A copy of a push gets the answer of
 the first one, whatever way it comes and whatever session has the connection's id by then; only the session
 that got the push can answer it.
+
+A push that waits for a slow client counts as written, until it is known that it is not; whoever sent it is
+told either way.
 """
 
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reports import Report, Said
+from sanic_ws.core.waiting import Late
+from sanic_ws.core.written import Ask, Written
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -33,41 +38,7 @@ MOST_ASKED, MOST_ASKED_OF_ONE = 100_000, 1000
 MOST_ASKING = 16
 """Copies of one push that wait for its client; any more end as `delivered`."""
 SWEEP_S = 1.0
-
-
-class Ask(NamedTuple):
-    """Say who waits for a client's answer; an address of None is this node's own router."""
-
-    address: str | None
-    ticket: int
-    reply: bool
-
-
-class Written:
-    """Hold a push that was written.
-
-    Attributes:
-        session: of the connection that got it.
-        forgotten_at: when copies of it are not known any more; 0: they never were.
-        over_at: when nobody waits for the client any more.
-        first: whether the client is to be told if another one is quicker.
-        asks: who waits for the client.
-        said: what the client has said.
-        reply: what it replied, JSON.
-        counts: of a push to many connections: what became of it.
-    """
-
-    __slots__ = ("asks", "counts", "first", "forgotten_at", "over_at", "reply", "said", "session")
-
-    def __init__(self, session: str) -> None:
-        self.session = session
-        self.forgotten_at = 0.0
-        self.over_at = 0.0
-        self.first = False
-        self.asks: list[Ask] = []
-        self.said = Said.NOTHING
-        self.reply = ""
-        self.counts: Counter[Answer] | None = None
+_TAKEN = (Answer.DELIVERED, Answer.WAITING)
 
 
 class Acks:
@@ -104,14 +75,40 @@ class Acks:
             socket = self._hub.get(conn)
             if order.asks and socket is not None and not self._has_room(socket):
                 return Answer.OVERLOADED
-            answer = self._hub.deliver(conn, frame, user_key)
-            if answer is not Answer.DELIVERED or socket is None:
+            written = Written("" if socket is None else socket.session)
+            answer = self._write(order, conn, frame, user_key, socket, written)
+            if answer not in _TAKEN:
                 return answer
-            written = Written(socket.session)
             self._remember(order, conn, written)
         if order.asks:
             self._ask(order, conn, written, address)
-        return Answer.DELIVERED
+        if written.followers is None:
+            return Answer.DELIVERED
+        if order.ticket and len(written.followers) < MOST_ASKING:
+            written.followers.append(Ask(address, order.ticket, reply=False))
+        return Answer.WAITING
+
+    def _write(
+        self,
+        order: Order,
+        conn: str,
+        frame: bytes,
+        user_key: str | None,
+        socket: Socket | None,
+        written: Written,
+    ) -> Answer:
+        """Write a frame, or have it wait."""
+        if not order.may_wait or socket is None:
+            return self._hub.deliver(conn, frame, user_key)
+        late = Late(order.key, order.expires, lambda sent: self._ended(order, socket, written, sent=sent))
+        answer = self._hub.offer(conn, frame, late, user_key)
+        if answer is Answer.WAITING:
+            written.followers = []
+        return answer
+
+    def is_over(self, order: Order) -> bool:
+        """Say whether a push is too late to be written."""
+        return order.expires <= self._clock()
 
     def deliver_to_user(
         self, order: Order, user: User, frame: bytes, exclude: Collection[str], address: str | None = None
@@ -123,24 +120,35 @@ class Acks:
         ]
 
     def deliver_to_many(
-        self, order: Order, target: str, deliver: Callable[[], Counter[Answer]]
+        self, order: Order, target: str, deliver: Callable[[Late | None], Counter[Answer]]
     ) -> Counter[Answer]:
         """Carry a push to everyone, or to a group, out once.
 
         Args:
             order: the push's.
             target: what no connection's id is.
-            deliver: writes the frame; returns how many had which answer.
+            deliver: writes the frame, or has it wait as is said; returns how many had which answer.
         """
         written = self._copy(order, target)
         if written is not None and written.counts is not None:
             return written.counts
-        counts = deliver()
-        if counts[Answer.DELIVERED]:
+        counts = deliver(Late(order.key, order.expires, _tell_nobody) if order.may_wait else None)
+        if counts[Answer.DELIVERED] or counts[Answer.WAITING]:
             written = Written("")
             written.counts = counts
             self._remember(order, target, written)
         return counts
+
+    def _ended(self, order: Order, socket: Socket, written: Written, *, sent: bool) -> None:
+        """Tell what has become of a push that waited; one that was not sent may come once more."""
+        followers, written.followers = written.followers or (), None
+        if not sent:
+            if self._copies.get((socket.conn, order.push_id)) is written:
+                del self._copies[socket.conn, order.push_id]
+            if self._asked.get(socket, {}).get(order.push_id) is written:
+                self._close(socket, order.push_id).asks.clear()
+        for follower in followers:
+            self._tell(follower, socket.conn, Said.WRITTEN if sent else Said.DROPPED)
 
     # Clients
 
@@ -156,6 +164,8 @@ class Acks:
         written = self._asked.get(socket, {}).get(push_id)
         if written is None or said <= written.said or written.over_at <= self._clock():
             return
+        if written.followers is not None:
+            return  # it answers what it cannot have read
         written.said = said
         asks, written.asks = written.asks, []
         for ask in asks:
@@ -257,3 +267,7 @@ class Acks:
             self._reply_bytes -= len(written.reply)
             # A client may answer it yet, and what it says is kept for nobody.
             written.forgotten_at, written.reply = 0.0, ""
+
+
+def _tell_nobody(_: bool) -> None:
+    """Let what becomes of one of many go: they are counted when the push arrives."""

@@ -6,6 +6,7 @@ character that no connection id has::
     @key fromType except,except     the user's connections    (only in a fallback)
     *except,except                  every connection
     =conn key                       the connection, if it is bound to this user
+    ^conn except,except             the connection, unless it is bound to one of these users
     !conn code                      close the connection
     !conn code session              close it if this is still its session
     #group except,except            every connection that is in the group
@@ -49,7 +50,7 @@ _BATCH = struct.Struct("<4sQdIIII")
 _REPLY = struct.Struct("<4sQII")
 _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
-_MARKS = "@*=!#<>?%"
+_MARKS = "@*=^!#<>?%"
 _ANSWERS = bytes(Answer)
 _CODE_DIGITS = 4
 
@@ -240,6 +241,22 @@ def read_bound_target(target: str) -> tuple[str, str]:
     """Read what `bound_target` wrote: the connection and the user's key."""
     conn, _, key = target[1:].partition(" ")
     return conn, key
+
+
+def unless_target(conn: str, exclude: frozenset[str]) -> str:
+    """Address a connection, unless it is bound to users among these."""
+    users = sorted(name for name in exclude if name[0] == "@")
+    return f"^{conn} {','.join(users)}" if users else conn
+
+
+def read_unless_target(target: str) -> tuple[str, frozenset[str]]:
+    """Read what `unless_target` wrote.
+
+    Raises:
+        MalformedBatch: it is not one.
+    """
+    conn, _, exclude = target[1:].partition(" ")
+    return conn, _read_exclude(exclude)
 
 
 def everyone_target(exclude: frozenset[str]) -> str:

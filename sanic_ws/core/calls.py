@@ -1,8 +1,9 @@
-"""Calls: pushes whose clients are to answer, from when they are written until the answer or the deadline.
+"""Calls: pushes of which more is told later, from when they are written until that or the deadline.
 
-What is written holds nothing back: its item is settled, the gate and the lane are free, and only the receipt
-waits. What is promised at the deadline is what is known then: `delivered`, or `acked` where a reply was
-wanted and the client has only confirmed.
+Those whose clients are to answer, and those that may wait for slow clients. What is written, or waits,
+holds nothing back: its item is settled, the gate and the lane are free, and only the receipt waits. What is
+promised at the deadline is what is known then: `delivered`; `acked` where a reply was wanted and the client
+has only confirmed; `unknown` where it may wait for the client yet.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.5
 """How long a push whose first device has answered waits for what nodes say of the others."""
+_LAST = (Said.DROPPED, Said.GONE)
 MOST_EARLY = 1000
 """Answers of one push's clients that may be here before it is known that it was written."""
 
@@ -43,29 +45,29 @@ class Cancel(NamedTuple):
 
 @dataclass(slots=True)
 class Waiting:
-    """Hold a connection whose client has got a push, and may answer.
+    """Hold a connection of which more may be told.
 
     Attributes:
         node: where it is.
         route: the way that the push took.
-        acked: whether the client has confirmed it, and a reply is wanted.
+        known: what is known so far.
     """
 
     node: str | None
     route: Route | None
-    acked: bool = False
+    known: Outcome
 
 
 @dataclass(slots=True)
 class Call:
-    """Hold a push whose clients are to answer.
+    """Hold a push of which more is told later.
 
     Attributes:
         push: it.
         order: the push's.
         done: is called with the receipt.
         items: all that was ever opened of it.
-        waiting: who may answer, by connection.
+        waiting: of whom more may be told, by connection.
         early: what clients have said of whom it is not known yet that they got it.
         until: when it ends with what is known.
         won: whether one device was first; what is still on its way is told so when it arrives.
@@ -115,7 +117,7 @@ class Calls:
 
     def open(self, push: Push, order: Order) -> None:
         """Open a call, before anything of the push is."""
-        if order.asks:
+        if order.asks or order.may_wait:
             order.ticket = next(self._tickets)
             self._calls[order.ticket] = Call(push, order, push.done, push.deadline)
             push.done = self._end
@@ -136,20 +138,22 @@ class Calls:
         outcome: Outcome,
         now: float,
     ) -> bool:
-        """Take in what became of a push at a connection; say `False` if its client is not waited for."""
+        """Take in what became of a push at a connection; say `False` if nothing more may be told of it."""
         call = self._calls.get(order.ticket)
         if call is None:
             return False
         if call.won:
-            if outcome is Outcome.DELIVERED and conn is not None:
+            if conn is not None and (outcome is Outcome.DELIVERED or _may_wait(order, outcome)):
                 self._tell_cancelled(call, {conn: node})
             return call.ended
         early = call.early.pop(conn, None) if conn is not None else None
-        written = outcome is Outcome.DELIVERED or (early is not None and outcome is Outcome.UNKNOWN)
+        written = (outcome is Outcome.DELIVERED and order.asks) or _may_wait(order, outcome)
+        if early is not None and outcome is Outcome.UNKNOWN:
+            written = True
         if conn is None or not written:
             return False
         if conn not in call.waiting:
-            call.waiting[conn] = Waiting(node, route)
+            call.waiting[conn] = Waiting(node, route, outcome)
             self._ledger.hold(push)
             self._first_end = min(self._first_end, call.until)
             if early is not None:
@@ -169,12 +173,12 @@ class Calls:
                 if before is None or before.said < report.said:
                     call.early[report.conn] = report
 
-    def expire(self, now: float) -> None:
-        """End those that are past their deadlines with what is known."""
-        if now < self._first_end:
+    def expire(self, until: float, now: float) -> None:
+        """End those with deadlines up to some time, now or infinite, with what is known."""
+        if until < self._first_end:
             return
         for call in list(self._calls.values()):
-            if call.until <= now:
+            if call.until <= until:
                 for conn in list(call.waiting):
                     self._end_without(call, conn, now)
                 if call.won and not call.ended:
@@ -186,10 +190,17 @@ class Calls:
 
     def _hear(self, call: Call, report: Report, now: float) -> None:
         wants_reply = call.order.wait == "reply"
-        if report.said is Said.GONE:
+        waiting = call.waiting[report.conn]
+        if report.said is Said.DROPPED:
+            waiting.known = Outcome.OVERLOADED
+        elif waiting.known is Outcome.UNKNOWN:
+            waiting.known = Outcome.DELIVERED
+        if report.said in _LAST or (report.said is Said.WRITTEN and not call.order.asks):
             self._end_without(call, report.conn, now)
+        elif report.said is Said.WRITTEN:
+            pass
         elif report.said is Said.ACK and wants_reply:
-            call.waiting[report.conn].acked = True
+            waiting.known = Outcome.ACKED
         elif call.order.first:
             self._win(call, report, now)
         else:
@@ -197,8 +208,7 @@ class Calls:
             self._ledger.release(call.push)
 
     def _end_without(self, call: Call, conn: str, now: float) -> None:
-        outcome = Outcome.ACKED if call.waiting[conn].acked else Outcome.DELIVERED
-        self._record(call, conn, outcome, now)
+        self._record(call, conn, call.waiting[conn].known, now)
         self._ledger.release(call.push)
 
     def _record(self, call: Call, conn: str, outcome: Outcome, now: float, reply: str = "") -> None:
@@ -230,6 +240,7 @@ class Calls:
         self._first_end = min(self._first_end, call.until)
         # What has not been sent need not be.
         call.push.deadline = min(call.push.deadline, now)
+        call.push.expires = min(call.push.expires, now)
         self._tell_cancelled(call, others)
         self._record(call, winner.conn, Outcome.ACKED, now, winner.reply)
         self._ledger.release(call.push)
@@ -265,6 +276,11 @@ class Calls:
         call = self._calls.pop(push.order.ticket)
         if not call.ended:
             call.done(push)
+
+
+def _may_wait(order: Order, outcome: Outcome) -> bool:
+    """Say whether a push of which nothing is known may wait for a slow client; its node tells later."""
+    return order.may_wait and outcome is Outcome.UNKNOWN
 
 
 def _read(reply: str) -> Any:

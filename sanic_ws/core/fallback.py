@@ -165,7 +165,7 @@ class Fallback:
     def _expire_seek(self, seek: Seek, now: float) -> bool:
         """End what is late in a batch; say whether nothing is left of it."""
         for number, item in enumerate(seek.items):
-            if not item.settled and item.is_user and self._ledger.is_late(item, now):
+            if not item.settled and item.is_user and self._ledger.is_late(item, now, sent=seek.sent):
                 self._note_found(item, seek, number, now, all_said=False)
             self._ledger.expire(item, now, sent=seek.sent)
         return seek.is_over()
@@ -178,12 +178,16 @@ class Fallback:
     # What the answers mean
 
     def _settle_delivered(self, seek: Seek, now: float) -> None:
-        """Settle the connections that have the frame, without waiting for who else says what."""
+        """Settle the connections that have the frame, or for which it waits, whatever else is said."""
         for number, (answer, node) in seek.said.items():
             item = seek.items[number]
-            if answer is Answer.DELIVERED and not item.settled and not item.is_user:
+            if item.settled or item.is_user:
+                continue
+            if answer is Answer.DELIVERED or answer is Answer.WAITING:
                 item.node = node
-                self._ledger.settle(item, Outcome.DELIVERED, Route.FALLBACK, now)
+                self._ledger.settle(item, ANSWERED[answer], Route.FALLBACK, now)
+            elif answer is Answer.LEFT_OUT:
+                self._ledger.close(item, now)
 
     def _conclude_if_complete(self, seek: Seek, now: float) -> None:
         if all(item.settled for item in seek.items):

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from sanic_ws.core.batch import bound_target, change_target, close_target, user_target
+from sanic_ws.core.batch import bound_target, change_target, close_target, unless_target, user_target
 from sanic_ws.core.orders import order_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
+    from sanic_ws.core.copies import Copy
     from sanic_ws.core.groups import Change
     from sanic_ws.core.identity import User
     from sanic_ws.core.push import Item
@@ -39,11 +40,13 @@ class Found(NamedTuple):
         owners: one for each connection, or None.
         users: the connections of each user.
         whole: False while nodes assert anew what the registry has lost: what is missing may exist.
+        records: what is kept of pushes that may be copies, or None.
     """
 
     owners: Sequence[Owner | None]
     users: Sequence[list[UserConnection]]
     whole: bool = True
+    records: Sequence[bytes | None] = ()
 
 
 class Listing(NamedTuple):
@@ -129,6 +132,7 @@ class LookUp:
     gates: list[Gate]
     items: list[Item]
     groups: list[str] = field(default_factory=list)
+    copies: list[Copy] = field(default_factory=list)
 
     def nothing(self) -> Found:
         """Return what is found where the registry is out of reach."""
@@ -164,10 +168,12 @@ class Flight:
         self.items = [item for item in self.items if not item.settled]
         return bool(self.items)
 
-    def targets(self) -> list[str]:
-        """Return the items' targets as a batch writes them."""
+    def targets(self, now: float) -> list[str]:
+        """Return the items' targets as a batch writes them that is sent now."""
         return [
-            wire_target(item) if item.push.order is None else order_target(item.push.order, wire_target(item))
+            wire_target(item)
+            if item.push.order is None
+            else order_target(item.push.order, wire_target(item), now)
             for item in self.items
         ]
 
@@ -197,7 +203,7 @@ class Lane:
     def append(self, item: Item) -> None:
         """Add an item behind the others."""
         self.pending.append(item)
-        self.deadline = min(self.deadline, item.push.deadline)
+        self.deadline = min(self.deadline, item.push.expires)
 
     def take(self, most_items: int, most_bytes: int) -> list[Item]:
         """Take the first items, as many as fit and at least one."""
@@ -213,7 +219,7 @@ class Lane:
     def expire(self, ended: Callable[[Item], bool]) -> None:
         """Let go of what has ended."""
         self.pending = [item for item in self.pending if not ended(item)]
-        self.deadline = first_deadline(self.pending)
+        self.deadline = min((item.push.expires for item in self.pending), default=inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +260,7 @@ def wire_target(item: Item) -> str:
     if push.instead is not None:
         return _instead_target(item.target, push.instead)
     if user is None:
-        return item.target
+        return unless_target(item.target, push.exclude) if push.exclude and item.gate else item.target
     if item.is_user:
         return user_target(user, push.exclude if push.seen is None else push.exclude | push.seen)
     return bound_target(item.target, user)

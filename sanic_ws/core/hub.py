@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
     from sanic_ws.core.groups import Change, Groups
+    from sanic_ws.core.waiting import Late
 
 _NONE: frozenset[str] = frozenset()
 _MOST_CORKED, _LONG_FRAME = 64, 16_384
@@ -50,6 +51,9 @@ class Socket(Protocol):
 
     def write(self, frame: bytes) -> bool:
         """Write a whole frame, or nothing and say `False` if the connection's queue is full."""
+
+    def offer(self, frame: bytes, late: Late) -> Answer:
+        """Write a whole frame, or have it wait for a slow client; `Answer.OVERLOADED`: neither."""
 
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake."""
@@ -164,6 +168,13 @@ class Hub:
         """Iterate over the user's connections but these, and those of these users."""
         return self._others(self.of_user(user), exclude)
 
+    def is_left_out(self, conn: str, exclude: Collection[str]) -> bool:
+        """Say whether a connection is bound to one of these users (`@` and their tokens)."""
+        socket = self._sockets.get(conn)
+        if socket is None or socket.user is None:
+            return False
+        return f"@{socket.user.key}" in exclude or f"@{socket.user.token}" in exclude
+
     def deliver(self, conn: str, frame: bytes, user_key: str | None = None) -> Answer:
         """Write a frame to one connection; with a user's key only if it is bound to that user."""
         socket = self._sockets.get(conn)
@@ -184,6 +195,20 @@ class Hub:
         if len(frame) > _LONG_FRAME or len(frames) == _MOST_CORKED:
             socket.write(b"".join(self._corked.pop(socket)))
         return Answer.DELIVERED
+
+    def offer(self, conn: str, frame: bytes, late: Late, user_key: str | None = None) -> Answer:
+        """Write a frame as `deliver` does, or have it wait for a slow client: `Answer.WAITING`."""
+        socket = self._sockets.get(conn)
+        if socket is None:
+            return Answer.NOT_MINE
+        if not socket.opened:
+            return Answer.NOT_YET
+        if user_key is not None and (socket.user is None or socket.user.key != user_key):
+            return Answer.NOT_MINE
+        frames = self._corked.pop(socket, None) if self._corked else None
+        if frames:
+            socket.write(b"".join(frames))
+        return socket.offer(frame, late)
 
     @contextmanager
     def corked(self) -> Iterator[None]:
@@ -230,11 +255,18 @@ class Hub:
         """Write a frame to every connection of a group that is open; return how many had which answer."""
         return self._deliver_to(self._groups.of(group), frame, exclude)
 
-    def deliver_to_many(self, target: str, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
-        """Write a frame to a group, whose name stands behind ``#``, or to everyone; as these two do."""
-        if target[0] == "#":
-            return self.deliver_to_group(target[1:], frame, exclude)
-        return self.deliver_to_all(frame, exclude)
+    def deliver_to_many(
+        self, target: str, frame: bytes, exclude: Collection[str] = _NONE, late: Late | None = None
+    ) -> Counter[Answer]:
+        """Write a frame to a group, whose name stands behind ``#``, or to everyone; as these two do.
+
+        With `late` it waits for clients that are slow.
+        """
+        sockets = self._groups.of(target[1:]) if target[0] == "#" else self._sockets.values()
+        if late is None:
+            return self._deliver_to(sockets, frame, exclude)
+        self._flush()
+        return Counter(s.offer(frame, late) for s in self._others(sockets, exclude) if s.opened)
 
     def _deliver_to(
         self, sockets: Iterable[Socket], frame: bytes, exclude: Collection[str]

@@ -138,13 +138,13 @@ class Ledger:
         if not parent.children:
             self._on_last_child(parent, now)
 
-    def is_late(self, item: Item, now: float) -> bool:
-        """Say whether an item has to end now."""
-        return self.closing or item.push.deadline <= now
+    def is_late(self, item: Item, now: float, *, sent: bool = False) -> bool:
+        """Say whether an item has to end now; one that was sent, because nobody waits for it any more."""
+        return self.closing or (item.push.deadline if sent else item.push.expires) <= now
 
     def expire(self, item: Item, now: float, *, sent: bool = False) -> bool:
         """End an item that is late; say whether it has ended."""
-        if not item.settled and self.is_late(item, now):
+        if not item.settled and self.is_late(item, now, sent=sent):
             self.give_up(item, Outcome.UNKNOWN if sent else Outcome.UNAVAILABLE, now)
         return item.settled
 

@@ -2,24 +2,26 @@
 
 In a batch an order stands before an item's target::
 
-    ?flags ticket timeout_ms id target
+    ?flags ticket timeout_ms ttl_ms id key target
 
 Flags: ``o``, copies of the push are delivered once; ``a``, ``r``, the client is asked for an ack, for a
-reply; ``f``, the first device that answers is enough; ``x``, the frame takes the question back. The id is
-percent-encoded.
+reply; ``f``, the first device that answers is enough; ``x``, the frame takes the question back; ``d``,
+``c``, for a slow client the frame waits, and the oldest or those of its key give way. After ``ttl_ms`` the
+frame is not to be written any more; 0: however late it is. Id and key are percent-encoded.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from urllib.parse import quote, unquote
 
-from sanic_ws.core.requests import ASKING, MAX_TIMEOUT_S, Wait
+from sanic_ws.core.requests import ASKING, MAX_TIMEOUT_S, MAX_TTL_S, Overflow, Wait
 from sanic_ws.errors import MalformedBatch
 
 MARK = "?"
-_FLAGS = frozenset("oarfx")
-_PARTS = 5
+_FLAGS = frozenset("oarfxdc")
+_PARTS = 7
 
 
 @dataclass(slots=True)
@@ -34,6 +36,9 @@ class Order:
         timeout_ms: how long an answer is of use.
         ticket: the sender's number for the push; 0 if no answer is waited for.
         cancels: whether the frame tells that no answer is wanted any more.
+        overflow: what gives way if the client is slow.
+        key: of ``coalesce``: what only the newest of waits.
+        expires: when the frame is not to be written any more, monotonic seconds of whoever holds the order.
     """
 
     push_id: str
@@ -43,6 +48,14 @@ class Order:
     timeout_ms: int = 0
     ticket: int = 0
     cancels: bool = False
+    overflow: Overflow = "drop"
+    key: str | None = None
+    expires: float = inf
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether the frame waits if the client is slow."""
+        return self.overflow != "drop"
 
     @property
     def asks(self) -> bool:
@@ -50,28 +63,34 @@ class Order:
         return self.wait in ASKING
 
 
-def order_target(order: Order, target: str) -> str:
-    """Put an order before a target."""
+def order_target(order: Order, target: str, now: float = 0.0) -> str:
+    """Put an order before a target; with the time, if the order expires."""
     marks = {"o": order.once, "a": order.wait == "ack", "r": order.wait == "reply"}
     marks |= {"f": order.first, "x": order.cancels}
+    marks |= {"d": order.overflow == "drop_oldest", "c": order.overflow == "coalesce"}
     flags = "".join(flag for flag, is_set in marks.items() if is_set)
-    return f"{MARK}{flags} {order.ticket} {order.timeout_ms} {quote(order.push_id, safe='')} {target}"
+    ttl_ms = 0 if order.expires == inf else max(1, int((order.expires - now) * 1000))
+    texts = f"{quote(order.push_id, safe='')} {quote(order.key or '', safe='')}"
+    return f"{MARK}{flags} {order.ticket} {order.timeout_ms} {ttl_ms} {texts} {target}"
 
 
-def read_order_target(target: str) -> tuple[Order, str]:
-    """Read what `order_target` wrote.
+def read_order_target(target: str, sent_at: float = 0.0) -> tuple[Order, str]:
+    """Read what `order_target` wrote at some time, given in monotonic seconds of this process.
 
     Raises:
         MalformedBatch: it is not one.
     """
     parts = target[1:].split(" ", _PARTS - 1)
-    if len(parts) != _PARTS or not parts[4] or parts[4][0] == MARK:
-        raise MalformedBatch("an order has five parts, the last one a target")
-    flags, ticket, timeout_ms, push_id, rest = parts
-    if not (_FLAGS.issuperset(flags) and _is_number(ticket) and _is_number(timeout_ms)):
+    if len(parts) != _PARTS or not parts[-1] or parts[-1][0] == MARK:
+        raise MalformedBatch("an order has seven parts, the last one a target")
+    flags, ticket, timeout_ms, ttl_ms, push_id, key, rest = parts
+    if not (_FLAGS.issuperset(flags) and all(map(_is_number, (ticket, timeout_ms, ttl_ms)))):
         raise MalformedBatch("an order's flags or numbers are none")
     wait: Wait = "reply" if "r" in flags else "ack" if "a" in flags else "written"
-    most_ms = int(MAX_TIMEOUT_S * 1000)
+    overflow: Overflow = "coalesce" if "c" in flags else "drop_oldest" if "d" in flags else "drop"
+    if (overflow == "coalesce") != bool(key):
+        raise MalformedBatch("an order coalesces by a key")
+    most_ms, ttl_s = int(MAX_TIMEOUT_S * 1000), min(int(ttl_ms) / 1000, MAX_TTL_S)
     order = Order(
         unquote(push_id),
         "o" in flags,
@@ -80,6 +99,9 @@ def read_order_target(target: str) -> tuple[Order, str]:
         min(int(timeout_ms), most_ms),
         int(ticket),
         "x" in flags,
+        overflow,
+        unquote(key) or None,
+        sent_at + ttl_s if ttl_s else inf,
     )
     return order, rest
 

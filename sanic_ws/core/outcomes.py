@@ -63,12 +63,17 @@ class Answer(IntEnum):
     """The batch was read after its deadline and was not delivered."""
     SEVERAL = 6
     """The item was for several connections; the reply's details hold an answer for each."""
+    WAITING = 7
+    """The frame waits for a slow client; a report says what becomes of it, if the sender follows it."""
+    LEFT_OUT = 8
+    """The connection is bound to a user who is to get nothing."""
 
 
 ANSWERED = {
     Answer.DELIVERED: Outcome.DELIVERED,
     Answer.OVERLOADED: Outcome.OVERLOADED,
     Answer.EXPIRED: Outcome.UNAVAILABLE,
+    Answer.WAITING: Outcome.UNKNOWN,
 }
 """The answers that settle a delivery, with its outcome."""
 

@@ -26,7 +26,7 @@ class Push:
         targets: connections, users, a group, or everyone.
         frame: the WebSocket frame, ready to be written.
         exclude: who gets nothing: connections by their ids, users by `@` and their tokens.
-        started: the caller's clock, seconds.
+        started: the caller's clock, seconds; an order expires by it.
         deadline: when it ends as `unknown` or `unavailable`, the same clock.
         done: called once, when `receipt` tells all.
         close_code: ask the owner to close the connection with this code instead of writing a frame.
@@ -34,6 +34,7 @@ class Push:
         order: what nodes are asked beside writing the frame, if anything.
 
     Attributes:
+        expires: when it is not to be sent any more, the same clock.
         instead: what the owner is asked to do instead of writing a frame: a code to close with, or a change.
     """
 
@@ -43,6 +44,7 @@ class Push:
         "deadline",
         "done",
         "exclude",
+        "expires",
         "frame",
         "id",
         "instead",
@@ -73,6 +75,7 @@ class Push:
         self.exclude = exclude
         self.started = started
         self.deadline = deadline
+        self.expires = deadline if order is None else min(deadline, order.expires)
         self.done = done
         self.instead: int | Change | None = change if close_code is None else close_code
         self.order = order
@@ -111,6 +114,11 @@ class Push:
         """Add to the counts of a push to everyone or to a group."""
         assert self.counts is not None
         self.counts[outcome] += number
+
+    def adopt(self, receipt: Receipt) -> None:
+        """Take over what a receipt says, in place of what is known."""
+        self._deliveries = list(receipt.deliveries)
+        self.counts = None if receipt.totals is None else Counter(receipt.totals)
 
     def settle(self) -> None:
         """Close one of its open items; with the last one it is done."""

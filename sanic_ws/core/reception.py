@@ -13,6 +13,7 @@ from sanic_ws.core.batch import (
     read_count_target,
     read_everyone_target,
     read_group_target,
+    read_unless_target,
     read_user_target,
 )
 from sanic_ws.core.orders import read_order_target
@@ -20,17 +21,19 @@ from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import MalformedBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from sanic_ws.core.acks import Acks
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!?#<>%")
+_SPECIAL = frozenset("@*!?#<>%^")
 EVERYONE = "*"
 
 
-def carry_out(hub: Hub, batch: Batch, node: str, acks: Acks | None = None, sender: str = "") -> Reply:
+def carry_out(
+    hub: Hub, batch: Batch, node: str, acks: Acks | None = None, sender: str = "", sent_at: float = 0.0
+) -> Reply:
     """Carry a batch out on this node's connections, without waiting for any client.
 
     Args:
@@ -39,6 +42,7 @@ def carry_out(hub: Hub, batch: Batch, node: str, acks: Acks | None = None, sende
         node: this node.
         acks: carries out what is ordered beside.
         sender: where it is told later what clients say.
+        sent_at: when it was sent, by the clock of `acks`.
 
     Raises:
         MalformedBatch: a target cannot be read; what stands before it is carried out.
@@ -57,7 +61,7 @@ def carry_out(hub: Hub, batch: Batch, node: str, acks: Acks | None = None, sende
             elif kind not in _SPECIAL:
                 answer = deliver(target, frame)
             elif kind == "?":
-                answer = _ordered(hub, reply, len(answers), target, frame, acks, sender)
+                answer = _ordered(hub, reply, len(answers), target, frame, acks, sender, sent_at)
             else:
                 answer = _special(hub, reply, len(answers), target, frame)
             answers.append(answer)
@@ -82,11 +86,15 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
         return Answer.SEVERAL
     if target[0] in "<>":
         return _change(hub, reply, number, target)
+    if target[0] == "^":
+        conn, users = read_unless_target(target)
+        return Answer.LEFT_OUT if hub.is_left_out(conn, users) else hub.deliver(conn, frame)
+    counted: Mapping[Answer, int]
     if target[0] == "%":
-        reply.details[number] = [(int(Answer.DELIVERED), hub.number_in(read_count_target(target)))]
-        return Answer.SEVERAL
-    many, left_out = _read_many_target(target)
-    counted = hub.deliver_to_many(many, frame, left_out)
+        counted = {Answer.DELIVERED: hub.number_in(read_count_target(target))}
+    else:
+        many, left_out = _read_many_target(target)
+        counted = hub.deliver_to_many(many, frame, left_out)
     reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
     return Answer.SEVERAL
 
@@ -100,13 +108,22 @@ def _read_many_target(target: str) -> tuple[str, Collection[str]]:
 
 
 def _ordered(
-    hub: Hub, reply: Reply, number: int, target: str, frame: bytes, acks: Acks | None, sender: str
+    hub: Hub,
+    reply: Reply,
+    number: int,
+    target: str,
+    frame: bytes,
+    acks: Acks | None,
+    sender: str,
+    sent_at: float,
 ) -> Answer:
     if acks is None:
         raise MalformedBatch("orders are not carried out here")
-    order, target = read_order_target(target)
+    order, target = read_order_target(target, sent_at)
     if target[0] in "!<>%":
         raise MalformedBatch("nothing is ordered beside a close, a change or a count")
+    if acks.is_over(order):
+        return Answer.EXPIRED
     if target[0] == "@":
         user, exclude = read_user_target(target)
         found = acks.deliver_to_user(order, user, frame, exclude, sender)
@@ -115,8 +132,15 @@ def _ordered(
         reply.details[number] = [(conn, int(answer)) for conn, answer in found]
     elif target[0] in "*#":
         many, left_out = _read_many_target(target)
-        counted = acks.deliver_to_many(order, many, lambda: hub.deliver_to_many(many, frame, left_out))
+        counted = acks.deliver_to_many(
+            order, many, lambda late: hub.deliver_to_many(many, frame, left_out, late)
+        )
         reply.details[number] = [(int(answer), count) for answer, count in counted.items()]
+    elif target[0] == "^":
+        conn, users = read_unless_target(target)
+        if hub.is_left_out(conn, users):
+            return Answer.LEFT_OUT
+        return acks.deliver(order, conn, frame, None, sender)
     else:
         conn, user_key = read_bound_target(target) if target[0] == "=" else (target, None)
         return acks.deliver(order, conn, frame, user_key, sender)

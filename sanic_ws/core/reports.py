@@ -1,6 +1,7 @@
-"""Reports: what a node tells a sender later than its answer: that clients have confirmed or answered pushes.
+"""Reports: what a node tells a sender later than its answer.
 
-A message holds all of one turn of the event loop: ``SWA1``, then as JSON
+That is what has become of pushes that waited for slow clients, and that clients have confirmed or answered
+pushes. A message holds all of one turn of the event loop: ``SWA1``, then as JSON
 ``[node, [[ticket, conn, said, reply], …]]``. A reply is JSON within a string: it may nest as deeply as a
 client's message, and is read only where it is wanted.
 """
@@ -17,13 +18,17 @@ MAGIC = b"SWA1"
 
 
 class Said(IntEnum):
-    """What is known of a client that was asked, from the least that it can be to the most."""
+    """What is known of a push at a client, from the least that it can be to the most."""
 
     NOTHING = 0
-    GONE = 1
+    DROPPED = 1
+    """It has waited, and is certainly not sent."""
+    WRITTEN = 2
+    """It has waited, and has been written."""
+    GONE = 3
     """Its session has ended, and nobody can answer any more."""
-    ACK = 2
-    REPLY = 3
+    ACK = 4
+    REPLY = 5
 
 
 class Report(NamedTuple):

@@ -35,6 +35,10 @@ Wait = Literal["none", "written", "ack", "reply"]
 WaitFor = Literal["first", "all"]
 """Whether one device's answer is enough."""
 
+Overflow = Literal["drop", "drop_oldest", "coalesce"]
+"""What gives way if a client is slow: the push itself once too much waits, the oldest, those of its key."""
+
+OVERFLOWS: tuple[Overflow, ...] = get_args(Overflow)
 WAITS: tuple[Wait, ...] = get_args(Wait)
 WAIT_FORS: tuple[WaitFor, ...] = get_args(WaitFor)
 ASKING = ("ack", "reply")
@@ -45,6 +49,7 @@ MAX_TIMEOUT_S = 60.0
 MAX_TARGETS = 1000
 MAX_BATCH = 1000
 MAX_TTL_S = 30 * 24 * 3600
+MAX_KEY_CHARS = 128
 MAX_BODY_BYTES = 16 << 20
 """Of the JSON that asks for pushes."""
 _FIELDS = frozenset(
@@ -61,6 +66,8 @@ _FIELDS = frozenset(
         "except",
         "offline",
         "ttl_s",
+        "overflow",
+        "coalesce_key",
     }
 )
 _USER_FIELDS = frozenset(USER_FIELDS)
@@ -87,9 +94,12 @@ class PushRequest:
             says which clients have confirmed it, and what they replied.
         timeout_s: when it ends as ``unknown``, or as ``unavailable`` if it was certainly not sent; what was
             written and not confirmed is ``delivered`` then.
-        exclude: who gets nothing: connections, as `Conn` or by their ids, and, unless it is for connections,
-            users.
+        exclude: who gets nothing: connections, as `Conn` or by their ids, and users.
         wait_for: ``all``, or ``first``: the first device that answers ends it, and the others are told.
+        ttl_s: what has not been written after so many seconds is not sent any more; at most 30 days.
+        overflow: if a client is slow: ``drop``: it waits, unless too much does already; ``drop_oldest``: it
+            waits, and the oldest that do make room; ``coalesce``: only the newest of its key waits.
+        coalesce_key: of ``coalesce``: 1 to 128 characters.
         has_own_id: whether the id was given.
     """
 
@@ -102,6 +112,9 @@ class PushRequest:
     timeout_s: float = DEFAULT_TIMEOUT_S
     exclude: Collection[Excluded] = ()
     wait_for: WaitFor = "all"
+    ttl_s: float | None = None
+    overflow: Overflow = "drop"
+    coalesce_key: str | None = None
     has_own_id: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +125,10 @@ class PushRequest:
             _check_push_id(self.id)
         if self.wait != "written" or self.wait_for != "all":
             self._check_wait()
+        if self.ttl_s is not None:
+            _check_ttl(self.ttl_s)
+        if self.overflow != "drop" or self.coalesce_key is not None:
+            self._check_overflow()
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
             raise InvalidField("timeout_s", f"must be more than 0 and at most {MAX_TIMEOUT_S:.0f}")
         if isinstance(self.exclude, str):
@@ -133,6 +150,20 @@ class PushRequest:
             raise InvalidField("wait", f"{self.wait} is for connections and users only")
         elif self.raw is not None:
             raise InvalidField("wait", f"{self.wait} needs type and data: raw content has no id to answer to")
+
+    def _check_overflow(self) -> None:
+        if self.overflow not in OVERFLOWS:
+            raise InvalidField("overflow", f"must be one of {', '.join(OVERFLOWS)}")
+        key = self.coalesce_key
+        if self.overflow != "coalesce":
+            if key is not None:
+                raise InvalidField("coalesce_key", "goes with overflow: coalesce")
+        elif key is None:
+            raise InvalidField("coalesce_key", "is required with overflow: coalesce")
+        elif not isinstance(key, str) or not 0 < len(key) <= MAX_KEY_CHARS:
+            raise InvalidField("coalesce_key", f"must be a string of 1 to {MAX_KEY_CHARS} characters")
+        elif not is_unicode(key):
+            raise InvalidField("coalesce_key", "must be valid Unicode")
 
     @property
     def asks(self) -> bool:
@@ -161,14 +192,11 @@ class PushRequest:
         """Who gets nothing: connections by their ids, users by `@` and their tokens.
 
         Raises:
-            InvalidField: one is neither, they are too many, or a user is to be left out of connections.
+            InvalidField: one is neither, or they are too many.
         """
         if len(self.exclude) > MAX_TARGETS:
             raise InvalidField("except", f"must be at most {MAX_TARGETS}")
-        names = frozenset(_exclusion(one, f"except[{n}]") for n, one in enumerate(self.exclude))
-        if any(isinstance(target, Conn) for target in self.targets) and any(n[0] == "@" for n in names):
-            raise InvalidField("except", "users cannot be left out of a push to connections")
-        return names
+        return frozenset(_exclusion(one, f"except[{n}]") for n, one in enumerate(self.exclude))
 
     @property
     def content_field(self) -> str:
@@ -209,8 +237,6 @@ def read_push_request(value: Any) -> PushRequest:
         raise InvalidField("to", "is required")
     if value.get("offline", "fail") != "fail":
         raise InvalidField("offline", "must be 'fail'")
-    if "ttl_s" in value:
-        _read_whole(value["ttl_s"], "ttl_s", MAX_TTL_S)
     raw = _read_raw(value)
     if raw is not None and ("type" in value or "data" in value):
         raise InvalidField("raw" if "raw" in value else "raw_base64", "stands in place of type and data")
@@ -226,14 +252,27 @@ def read_push_request(value: Any) -> PushRequest:
         _read_timeout(value.get("timeout_ms")),
         _read_except(value["except"]) if "except" in value else (),
         value.get("wait_for", "all"),
+        value.get("ttl_s"),
+        value.get("overflow", "drop"),
+        value.get("coalesce_key"),
     )
 
 
 def _check_push_id(value: Any) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_PUSH_ID_CHARS:
         raise InvalidField("id", f"must be a string of 1 to {MAX_PUSH_ID_CHARS} characters")
-    if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+    if not is_unicode(value):
         raise InvalidField("id", "must be valid Unicode")
+
+
+def is_unicode(text: str) -> bool:
+    """Say whether a text is free of lone surrogates, which cannot be encoded."""
+    return text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def _check_ttl(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_TTL_S:
+        raise InvalidField("ttl_s", f"must be a number of more than 0 and at most {MAX_TTL_S}")
 
 
 def read_push_requests(values: Any) -> list[PushRequest]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import everyone_target, group_target
 from sanic_ws.core.calls import Calls
+from sanic_ws.core.copies import Copies
 from sanic_ws.core.fallback import Fallback
 from sanic_ws.core.flights import Flight, Limits, LookUp
 from sanic_ws.core.gates import Gates
@@ -32,14 +33,16 @@ from sanic_ws.core.push import Item, Push
 from sanic_ws.core.seeking import Action, Probe, Seek
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from sanic_ws.core.acks import Acks
     from sanic_ws.core.batch import Reply
+    from sanic_ws.core.copies import Copy
     from sanic_ws.core.flights import Found, Gate, Listing, Owner, UserConnection
     from sanic_ws.core.hub import Hub
     from sanic_ws.core.identity import Everyone
+    from sanic_ws.core.orders import Order
     from sanic_ws.core.reports import Report
 
 __all__ = ["Action", "Router"]
@@ -82,6 +85,7 @@ class Router:
         self._ledger.watch(self._calls.follow, self._calls.take)
         self.stale_hits = 0
         self._missed = Cause.MISS
+        self._copies = Copies(self._ledger, self._actions.append)
         self._fallback = Fallback(self._limits, ids, self._members, self._gates, self._ledger, self._actions)
 
     @property
@@ -102,7 +106,7 @@ class Router:
     @property
     def idle(self) -> bool:
         """Whether nothing at all is held."""
-        parts = (self._gates, self._lanes, self._fallback, self._calls)
+        parts = (self._gates, self._lanes, self._fallback, self._calls, self._copies)
         open_items = self._ledger.open_items or self._ledger.wild_items
         return not (open_items or self._inbox or self._actions) and all(part.idle for part in parts)
 
@@ -117,8 +121,8 @@ class Router:
     def submit(self, push: Push, now: float) -> None:
         """Take a push in. Its receipt may be there before this returns."""
         push.open = 1
-        if push.order is not None:
-            self._calls.open(push, push.order)
+        if push.order is not None and not self._open(push, push.order):
+            return
         for target in push.targets if push.seen is None else _merged(push.targets):
             if isinstance(target, Conn):
                 self._submit_conn(push, target.id, now)
@@ -137,6 +141,7 @@ class Router:
             return None
         look_up = LookUp([], [], nodes=False, gates=gates, items=self._inbox)
         self._inbox = []
+        look_up.copies = self._copies.take_new()
         for gate in look_up.gates:
             if gate.is_user:
                 look_up.users.append(gate.target[1:])
@@ -165,7 +170,9 @@ class Router:
         if listing is not None:
             self._members.learn(listing, now)
         self._missed = Cause.REGISTRY if found is None else Cause.MISS
-        owners, users, whole = found or look_up.nothing()
+        found = found or look_up.nothing()
+        known = self._copies.take_found(look_up, found) if look_up.copies else None
+        owners, users, whole, _ = found
         if not whole:
             # A list that lacks one of the user's devices would leave it out without a word.
             users = [[]] * len(users)
@@ -177,7 +184,9 @@ class Router:
                 else:
                     self._resume(gate, next_owner(), now)
             for item in look_up.items:
-                if item.user is not None:
+                if known and item.push in known and self._copies.covers(item):
+                    self._skip(item, next_owner, next_user, nodes_of, now)
+                elif item.user is not None:
                     self._place_user(item, next_user(), now)
                 elif item.gate is None and item.is_group:
                     self._place_group(item, next(nodes_of, None), listing, now)
@@ -185,6 +194,10 @@ class Router:
                     self._place_everyone(item, certain=listing is not None, now=now)
                 else:
                     self._place(item, next_owner(), now)
+
+    def remembered(self, copy: Copy, earlier: bytes | None) -> None:
+        """Take in that a receipt is kept, or that an earlier one of the same push is."""
+        self._copies.remembered(copy, earlier)
 
     def learn(self, listing: Listing, now: float) -> None:
         """Take in which nodes there are."""
@@ -288,7 +301,15 @@ class Router:
         self._fallback.expire(now)
         self._lanes.expire(lambda item: self._ledger.expire(item, now), until)
         self._gates.expire(lambda item: self._ledger.expire(item, now))
-        self._calls.expire(until)
+        self._calls.expire(until, now)
+        self._copies.expire(now)
+        if self._ledger.closing:
+            self._copies.close()
+
+    def expire_unsent(self, flight: Flight, now: float) -> None:
+        """End what has become too late while its batch was not sent."""
+        for item in flight.items:
+            self._ledger.expire(item, now)
 
     def close(self, look_up: LookUp | None, now: float) -> None:
         """End everything: what is with a node as `unknown`, all else as `unavailable`.
@@ -310,14 +331,25 @@ class Router:
 
     # Submitting
 
+    def _open(self, push: Push, order: Order) -> bool:
+        """Take in what a push asks beside; say `False` if it only waits for another one's receipt."""
+        room = self._ledger.open_items < self._limits.open_items
+        if order.once and not self._copies.open(push, order, room=room):
+            return False
+        self._calls.open(push, order)
+        return True
+
     def _submit_conn(self, push: Push, conn: str, now: float) -> None:
         if conn in push.exclude or (push.seen is not None and push.met_before(conn)):
             return
         gate = self._gates.find(conn)
-        if gate is None and self._hub is not None and not self._ledger.wild_items:
-            outcome = ANSWERED.get(self._answer_here(push, conn))
+        if gate is None and self._hub is not None and not (self._ledger.wild_items or _is_once(push)):
+            answer = self._answer_here(push, conn)
+            outcome = ANSWERED.get(answer)
             if outcome is not None:
                 self._ledger.note(push, conn, self._node_id, Route.LOCAL, outcome, now)
+                return
+            if answer is Answer.LEFT_OUT:
                 return
         if self._has_room(push, conn, now):
             self._inbox.append(self._ledger.open(Item(push, conn, gate or self._gates.get(conn))))
@@ -337,6 +369,23 @@ class Router:
 
     # Placing
 
+    def _skip(
+        self,
+        item: Item,
+        next_owner: Callable[[], object],
+        next_user: Callable[[], object],
+        nodes_of: Iterator[object],
+        now: float,
+    ) -> None:
+        """Pass over an item that another copy of its push has seen to, and what was looked up for it."""
+        if item.user is not None:
+            next_user()
+        elif item.gate is not None:
+            next_owner()
+        elif item.is_group:
+            next(nodes_of, None)
+        self._ledger.close(item, now)
+
     def _place(self, item: Item, owner: Owner | None, now: float) -> None:
         gate = item.gate
         assert gate is not None
@@ -344,10 +393,31 @@ class Router:
             self._gates.wait(item)
         elif self._ledger.is_late(item, now):
             self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
-        elif owner is None:
-            self._fallback.add(item, self._missed, now)
-        else:
+        elif owner is not None:
             self._dispatch(item, owner, now)
+        elif not (_is_once(item.push) and self._settle_here(item, now)):
+            self._fallback.add(item, self._missed, now)
+
+    def _settle_here(self, item: Item, now: float) -> bool:
+        """End an item of which the registry knows nothing, if its connection is here."""
+        if self._hub is None or self._ledger.wild_items:
+            return False
+        item.node = self._node_id
+        if self._settle_local(item, self._answer_here(item.push, item.target, item.user), now):
+            return True
+        item.node = None
+        return False
+
+    def _settle_local(self, item: Item, answer: Answer, now: float) -> bool:
+        """End an item as this node says; say `False` if its connection is not here, or not yet."""
+        outcome = ANSWERED.get(answer)
+        if outcome is not None:
+            self._ledger.settle(item, outcome, Route.LOCAL, now)
+        elif answer is Answer.LEFT_OUT:
+            self._ledger.close(item, now)
+        else:
+            return False
+        return True
 
     def _dispatch(self, item: Item, owner: Owner, now: float) -> None:
         gate = self._gates.put(item)
@@ -357,11 +427,8 @@ class Router:
             self._lanes.append(owner.node, item)
             return
         answer = self._answer_here(item.push, item.target, item.user)
-        outcome = ANSWERED.get(answer)
-        if outcome is None:
+        if not self._settle_local(item, answer, now):
             self._refuse(item, None if answer is Answer.NOT_YET else owner)
-        else:
-            self._ledger.settle(item, outcome, Route.LOCAL, now)
 
     def _place_user(self, item: Item, found: list[UserConnection], now: float) -> None:
         """Split a user's item up by connection; it ends with the last of them."""
@@ -491,6 +558,8 @@ class Router:
                 self._ledger.give_up(item, ANSWERED[Answer(code)], now)
             elif code == Answer.SEVERAL:
                 self._ledger.give_up(item, Outcome.UNKNOWN, now)
+            elif code == Answer.LEFT_OUT:
+                self._ledger.close(item, now)
             else:
                 refused = True
                 self._refuse(item, None if code == Answer.NOT_YET else item.gate.owner)
@@ -523,6 +592,8 @@ class Router:
         if push.instead is not None:
             # A change of groups is told to the registry before it is answered: not in passing.
             return self._hub.close(conn, push.instead) if isinstance(push.instead, int) else Answer.NOT_YET
+        if push.exclude and user is None and self._hub.is_left_out(conn, push.exclude):
+            return Answer.LEFT_OUT
         user_key = None if user is None else user.key
         if push.order is not None and self._acks is not None:
             return self._acks.deliver(push.order, conn, push.frame, user_key)
@@ -534,12 +605,17 @@ class Router:
         assert hub is not None
         if push.order is not None and self._acks is not None:
             return self._acks.deliver_to_many(
-                push.order, target, lambda: hub.deliver_to_many(target, push.frame, push.exclude)
+                push.order, target, lambda late: hub.deliver_to_many(target, push.frame, push.exclude, late)
             )
         return hub.deliver_to_many(target, push.frame, push.exclude)
 
     def _corked(self) -> AbstractContextManager[None]:
         return nullcontext() if self._hub is None else self._hub.corked()
+
+
+def _is_once(push: Push) -> bool:
+    """Say whether a push may be a copy: only the registry knows whether another node had the first one."""
+    return push.order is not None and push.order.once
 
 
 def _merged(targets: Sequence[Conn | User | Group | Everyone]) -> list[Conn | User | Group | Everyone]:

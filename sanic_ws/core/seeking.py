@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from sanic_ws.core.calls import Cancel
+from sanic_ws.core.copies import Remember
 from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.outcomes import Answer
 
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
     from sanic_ws.core.batch import Reply
 
 _NOT_MINE = bytes([Answer.NOT_MINE])
-_WORTH = (Answer.DELIVERED, Answer.OVERLOADED, Answer.NOT_YET, Answer.EXPIRED)
+_WORTH = (
+    Answer.DELIVERED,
+    Answer.WAITING,
+    Answer.LEFT_OUT,
+    Answer.OVERLOADED,
+    Answer.NOT_YET,
+    Answer.EXPIRED,
+)
 """Answers from the one that tells most to the one that tells least."""
 
 
@@ -101,7 +109,7 @@ class Probe(NamedTuple):
     seek: Seek | None = None
 
 
-Action = Flight | Probe | Forget | Cancel
+Action = Flight | Probe | Forget | Cancel | Remember
 """What the router wants to be done."""
 
 

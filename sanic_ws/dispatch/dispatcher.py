@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import Batch, count_target, decode_reply, encode_batch, read_count
 from sanic_ws.core.calls import Cancel
+from sanic_ws.core.copies import Remember
 from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.histograms import SECONDS, SIZES, Histogram
 from sanic_ws.core.outcomes import Outcome
@@ -23,6 +24,7 @@ from sanic_ws.core.reports import MAGIC, decode_reports
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
 from sanic_ws.dispatch.asking import FIRST, Questions
+from sanic_ws.dispatch.rounds import Rounds
 from sanic_ws.errors import (
     BrokerError,
     BrokerLost,
@@ -32,7 +34,7 @@ from sanic_ws.errors import (
     RegistryUnavailable,
     Unroutable,
 )
-from sanic_ws.registry import Release
+from sanic_ws.registry import Kept, Release
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
@@ -90,6 +92,7 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
+        self._kept: Rounds[Kept, bytes | None] = Rounds(directory.keep)
         self._under_way: LookUp | None = None
         self._scheduled = False
         self._ticking = False
@@ -160,6 +163,7 @@ class Dispatcher:
                 task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+        await self._kept.join()
         self._router.close(self._under_way, monotonic())
 
     # What is to be done next
@@ -213,7 +217,9 @@ class Dispatcher:
         groups: Sequence[Collection[str]] = ()
         began = monotonic()
         try:
-            found = await self._directory.look_up(look_up.conns, look_up.users)
+            found = await self._directory.look_up(
+                look_up.conns, look_up.users, [copy.key for copy in look_up.copies]
+            )
             self.look_up_s.observe(monotonic() - began)
             if look_up.groups:
                 listing, groups = await self._directory.look_up_groups(look_up.groups)
@@ -267,6 +273,8 @@ class Dispatcher:
                 await self._forget(action)
             case Cancel():
                 await self._tell_cancelled(action)
+            case Remember():
+                await self._remember(action)
         self._advance()
 
     async def _fly(self, flight: Flight) -> None:
@@ -296,6 +304,7 @@ class Dispatcher:
             await asyncio.gather(*(self._probe(Probe(node)) for node in doubted))
         except RegistryUnavailable as exc:
             log.debug("nodes not known: %s", exc)
+        self._router.expire_unsent(flight, monotonic())
         if self._is_over(flight):
             return
         self._router.expect(flight, listing)
@@ -321,12 +330,13 @@ class Dispatcher:
         return True
 
     def _encode(self, flight: Flight) -> tuple[bytes, int]:
-        last = max(item.push.deadline for item in flight.items)
-        ttl_ms = max(1, int((last - monotonic()) * 1000))
+        now = monotonic()
+        last = max(item.push.expires for item in flight.items)
+        ttl_ms = max(1, int((last - now) * 1000))
         frames = [item.push.frame for item in flight.items]
         seek = isinstance(flight, Seek)
         flight.sent = True
-        return encode_batch(Batch(flight.id, time.time(), ttl_ms, flight.targets(), frames, seek)), ttl_ms
+        return encode_batch(Batch(flight.id, time.time(), ttl_ms, flight.targets(now), frames, seek)), ttl_ms
 
     async def _probe(self, probe: Probe) -> None:
         body = encode_batch(Batch(0, time.time(), 1000, [], []))
@@ -347,6 +357,15 @@ class Dispatcher:
             )
         except RegistryUnavailable:
             log.debug("stale entry of %s stays", forget.owner.node)
+
+    async def _remember(self, remember: Remember) -> None:
+        copy, record = remember
+        earlier = None
+        try:
+            earlier = await self._kept.add(Kept(copy.key, record, replaces=copy.known))
+        except RegistryUnavailable:
+            log.debug("receipt not kept: for copies its owner's memory has to do")
+        self._router.remembered(copy, earlier)
 
     async def _tell_cancelled(self, cancel: Cancel) -> None:
         """Tell clients that another one was quicker; once, as a time-out ends the question anyway."""

@@ -71,7 +71,7 @@ async def get_user(request: Request[Any, Any]) -> HTTPResponse:
     user = _read_user(request)
     check_target(request, user, "userId")
     node = _node(request)
-    _, (found,), _ = await node.registry.look_up([], [user.key])
+    (found,) = (await node.registry.look_up([], [user.key])).users
     kind = user.from_type
     conns = [c.conn for c in found if kind is None or c.from_type == kind]
     infos = await node.registry.describe(conns) if conns else []
@@ -122,12 +122,23 @@ async def get_stats(request: Request[Any, Any]) -> HTTPResponse:
             "open_deliveries": node.dispatcher.open_items,
             "reasserted": node.membership.reasserted,
             "set_aside": node.set_aside,
+            **_traffic(node),
             "broker": {"connected": node.broker.connected, "blocked": node.broker.blocked},
             "events": _events(node),
             "process": usage(),
             **node.dispatcher.counts,
         }
     )
+
+
+def _traffic(node: Node) -> dict[str, dict[str, int]]:
+    calls, inbound, answers = node.calls, node.inbound, node.answers
+    failed, published = calls["failed"] + calls["set_aside"], inbound["published"]
+    return {
+        "calls": {"taken": calls.total(), "failed": failed, "set_aside": calls["set_aside"]},
+        "inbound": {"published": published, "refused": inbound.total() - published},
+        "answers": {"acks": answers["acks"], "replies": answers["replies"]},
+    }
 
 
 def _events(node: Node) -> dict[str, int]:

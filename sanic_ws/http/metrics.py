@@ -83,6 +83,7 @@ class NodeCollector(Collector):
         drained = node.closes[CloseCode.RESTART]
         yield _by("inbound", "Clients' messages for back ends.", "outcome", node.inbound)
         yield _by("calls", "Calls of back ends over AMQP.", "outcome", node.calls)
+        yield _by("answers", "Acks and replies of clients.", "kind", node.answers)
         yield _counter("drained", "Connections told to come back elsewhere.", drained)
 
     def _pushes(self) -> Iterator[Metric]:

@@ -11,9 +11,11 @@ from sanic_ws.core.requests import (
     ASKING,
     DEFAULT_TIMEOUT_S,
     MAX_BATCH,
+    MAX_KEY_CHARS,
     MAX_TARGETS,
     MAX_TIMEOUT_S,
     MAX_TTL_S,
+    OVERFLOWS,
     WAIT_FORS,
 )
 
@@ -73,9 +75,10 @@ _OPTIONAL_ID: Schema = {
 }
 
 
-_NO_USERS_LEFT_OUT_OF_CONNECTIONS: Schema = {
-    "if": {"properties": {"to": {"anyOf": [{"required": ["conn"]}, {"required": ["conns"]}]}}},
-    "then": {"properties": {"except": {"items": {"$ref": "#/components/schemas/ConnId"}}}},
+_KEY_WITH_COALESCE: Schema = {
+    "if": {"properties": {"overflow": {"const": "coalesce"}}, "required": ["overflow"]},
+    "then": {"properties": {"coalesce_key": TEXT}, "required": ["coalesce_key"]},
+    "else": {"properties": {"coalesce_key": {"type": "null"}}},
 }
 
 
@@ -92,14 +95,25 @@ def _push(about: str, optional: Collection[str] = (), **content: Schema) -> Sche
 
 def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema:
     described = _object(
-        ("id", "wait_for", "timeout_ms", "except", "offline", "ttl_s", *optional),
+        (
+            "id",
+            "wait_for",
+            "timeout_ms",
+            "except",
+            "offline",
+            "ttl_s",
+            "overflow",
+            "coalesce_key",
+            *optional,
+        ),
         about,
         **own,
         id={
             "type": ["string", "null"],
             "minLength": 1,
             "maxLength": MAX_PUSH_ID_CHARS,
-            "description": "made if left out; copies of a push under the same id are delivered once",
+            "description": "made if left out; copies of a push under the same id are delivered once "
+            "within 60 s, and get the first one's receipt",
         },
         timeout_ms={
             "type": ["integer", "null"],
@@ -113,13 +127,25 @@ def _any_push(about: str, optional: Collection[str], /, **own: Schema) -> Schema
             "except": _list(
                 ref("Excluded"),
                 maxItems=MAX_TARGETS,
-                description="who gets nothing; users only where the push is not for connections",
+                description="who gets nothing: connections, and users wherever they are connected",
             )
         },
         offline={"const": "fail"},
-        ttl_s={"type": "integer", "minimum": 1, "maximum": MAX_TTL_S},
+        ttl_s={
+            "type": ["number", "null"],
+            "exclusiveMinimum": 0,
+            "maximum": MAX_TTL_S,
+            "description": "seconds after which what has not been written is not sent any more",
+        },
+        overflow={
+            "enum": list(OVERFLOWS),
+            "default": "drop",
+            "description": "if a client is slow: drop: it waits unless too much does; drop_oldest: "
+            "the oldest that wait make room; coalesce: only the newest of its key waits",
+        },
+        coalesce_key={"type": ["string", "null"], "minLength": 1, "maxLength": MAX_KEY_CHARS},
     )
-    return described | _NO_USERS_LEFT_OUT_OF_CONNECTIONS
+    return described | _KEY_WITH_COALESCE
 
 
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
@@ -256,6 +282,20 @@ _ANSWERS: dict[str, Schema] = {
         open_deliveries=COUNT,
         reasserted={**COUNT, "description": "connections that were registered again"},
         set_aside={**COUNT, "description": "messages that nobody could read"},
+        calls=_object(
+            (),
+            "of back ends, over AMQP",
+            taken=COUNT,
+            failed={**COUNT, "description": "of these, answered with an error, or set aside"},
+            set_aside={**COUNT, "description": "of these, set aside: nobody waited for the error"},
+        ),
+        inbound=_object(
+            (),
+            "messages of clients for back ends",
+            published=COUNT,
+            refused={**COUNT, "description": "the client got an error"},
+        ),
+        answers=_object((), "that clients have sent", acks=COUNT, replies=COUNT),
         broker=_object(connected=YES_OR_NO, blocked=YES_OR_NO),
         events=_object(published=COUNT, dropped=COUNT, waiting=COUNT),
         process=_object(tasks=COUNT, open_files=COUNT, memory_bytes=COUNT),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
-from sanic_ws.core.outcomes import Outcome, Receipt
-from sanic_ws.core.requests import MAX_BODY_BYTES, PushRequest, read_push_request, read_push_requests
+from sanic_ws.core.requests import MAX_BODY_BYTES, read_push_request, read_push_requests
 from sanic_ws.errors import InvalidField, InvalidJSON, TooLarge
 from sanic_ws.publishing.sending import push_all
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sanic_ws.broker import Call
+    from sanic_ws.core.outcomes import Receipt
+    from sanic_ws.core.requests import PushRequest
     from sanic_ws.dispatch import Dispatcher
 
 log = logging.getLogger("sanic_ws.node")
@@ -24,22 +26,28 @@ class Calls:
     """Carry calls out: a push as ``POST /api/v1/push`` takes it, or ``{"pushes": […]}``.
 
     A redelivered call was with a node that died, or that lost the broker, before it was acknowledged. It may
-    have been pushed by then, and a push made again could be delivered twice: it is answered as `unknown`. An
-    error is the same however often it is found out.
+    have been pushed by then. Pushes with an id of the caller's are made again, as copies are delivered once;
+    any other could be delivered twice, and is answered as `unknown`. An error is the same however often it is
+    found out.
 
     Args:
         dispatcher: sends the pushes.
         max_message_bytes: of one frame.
+
+    Attributes:
+        outcomes: how many got their receipts, `answered`; how many an error, `failed`; and how many of those
+            with an error were `set_aside`, as nobody waited for it.
     """
 
     def __init__(self, dispatcher: Dispatcher, max_message_bytes: int) -> None:
         self._dispatcher = dispatcher
         self._max_message_bytes = max_message_bytes
+        self.outcomes: Counter[str] = Counter()
 
     async def answer(self, call: Call) -> bytes | None:
         """Carry a call out; return its receipts or its error, or None for an error that nobody would read."""
         try:
-            return json.dumps(await self._carry_out(call))
+            answer = json.dumps(await self._carry_out(call))
         except TooLarge as exc:
             error = _error("too_large", str(exc), exc.field)
         except InvalidField as exc:
@@ -49,6 +57,10 @@ class Calls:
         except Exception:
             log.exception("call failed")
             error = _error("internal_error", "something went wrong here; it was logged")
+        else:
+            self.outcomes["answered"] += 1
+            return answer
+        self.outcomes["failed" if call.answered else "set_aside"] += 1
         if not call.answered:
             log.warning("call set aside: nobody waits for the error: %s", error["code"])
             return None
@@ -67,18 +79,11 @@ class Calls:
         return receipt.to_json()
 
     async def _push(self, call: Call, asked: Sequence[PushRequest], where: str = "") -> list[Receipt]:
-        if call.redelivered:
-            return [_unknown(request) for request in asked]
         if call.expires_s is not None:
             for request in asked:
                 # Nobody waits for longer.
                 request.timeout_s = min(request.timeout_s, call.expires_s)
-        return await push_all(self._dispatcher, asked, self._max_message_bytes, where)
-
-
-def _unknown(request: PushRequest) -> Receipt:
-    assert request.id is not None
-    return Receipt(request.id, (), {Outcome.UNKNOWN: len(request.targets)})
+        return await push_all(self._dispatcher, asked, self._max_message_bytes, where, again=call.redelivered)
 
 
 def _error(code: str, message: str, field: str = "") -> dict[str, str]:

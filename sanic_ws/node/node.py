@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.backends import make_broker, make_registry
 from sanic_ws.core.acks import Acks
 from sanic_ws.core.ages import Ages
-from sanic_ws.core.batch import decode_batch, encode_reply
+from sanic_ws.core.batch import decode_batch, encode_reply, read_unless_target
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import base36
 from sanic_ws.core.messages import timestamp
@@ -59,7 +59,7 @@ class Node:
         handshakes: how many clients were accepted, or refused and why.
         closes: how many connections were closed from here, by code.
         inbound: how many messages of clients back ends took, or why not.
-        calls: how many calls of back ends were answered, and how many set aside.
+        answers: how many acks and replies clients have sent.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -86,7 +86,7 @@ class Node:
         self.handshakes: Counter[str] = Counter()
         self.closes: Counter[int] = Counter()
         self.inbound: Counter[str] = Counter()
-        self.calls: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
         self._last_calls_s = min(LAST_CALLS_S, settings.drain_s)
         self._sessions = 0
         self._ages = Ages()
@@ -95,6 +95,11 @@ class Node:
     def _make_presence(self) -> Presence:
         absences, back_ends = self.registry.absences, self.broker.back_ends
         return Presence(self.id, absences, back_ends, self.settings.presence_grace_s)
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How many calls of back ends were `answered`, `failed`, or were `set_aside`."""
+        return self._calls.outcomes
 
     @property
     def registered(self) -> bool:
@@ -188,7 +193,6 @@ class Node:
     async def _on_call(self, call: Call) -> bytes | None:
         """Carry a back end's call out; return its answer, or None: it could not be read."""
         answer = await self._calls.answer(call)
-        self.calls["answered" if answer is not None else "set_aside"] += 1
         self.set_aside += answer is None
         return answer
 
@@ -203,9 +207,10 @@ class Node:
 
     def _carry_out(self, batch: Batch, sender: str) -> Reply:
         self.batches += 1
-        if self._ages.age_s(sender, batch.sent_at, time.time()) * 1000 > batch.ttl_ms:
+        age_s = self._ages.age_s(sender, batch.sent_at, time.time())
+        if age_s * 1000 > batch.ttl_ms:
             return refuse(batch, self.id, Answer.EXPIRED)
-        return carry_out(self.hub, batch, self.id, self.acks, sender)
+        return carry_out(self.hub, batch, self.id, self.acks, sender, time.monotonic() - age_s)
 
     def _report(self, address: str | None, reports: list[Report]) -> None:
         """Tell a sender, or this node's own, what clients say."""
@@ -217,6 +222,9 @@ class Node:
     def _assert_found(self, batch: Batch, answers: bytes) -> None:
         """Whoever had to be sought is not in the registry as it should be."""
         for target, answer in zip(batch.targets, answers, strict=True):
-            socket = self.hub.get(bare_target(target)) if answer == Answer.DELIVERED else None
+            if answer not in (Answer.DELIVERED, Answer.WAITING, Answer.LEFT_OUT):
+                continue
+            target = bare_target(target)  # noqa: PLW2901 - the order before it does not matter here
+            socket = self.hub.get(read_unless_target(target)[0] if target[0] == "^" else target)
             if socket is not None:
                 self.spawn(self.membership.assert_again(socket))

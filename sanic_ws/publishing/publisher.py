@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from sanic_ws.backends import make_broker, make_registry
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, PushRequest, Target, Wait, WaitFor
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, Overflow, PushRequest, Target, Wait, WaitFor
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
 from sanic_ws.publishing.sending import push_all
@@ -83,6 +83,9 @@ class Publisher:
         wait_for: WaitFor = "all",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         exclude: Collection[Excluded] = (),
+        ttl_s: float | None = None,
+        overflow: Overflow = "drop",
+        coalesce_key: str | None = None,
     ) -> Receipt:
         """Push one message; see `PushRequest` for the arguments.
 
@@ -91,7 +94,8 @@ class Publisher:
         Raises:
             InvalidField: an argument breaks the contract; nothing was sent.
         """
-        request = PushRequest(to, type, data, raw, id, wait, timeout_s, exclude, wait_for)
+        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key)
+        request = PushRequest(to, type, data, raw, id, *options)
         (receipt,) = await self.push_many([request])
         return receipt
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import compress
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -45,6 +47,8 @@ async def push_all(
     requests: Sequence[PushRequest],
     most_bytes: int | None = None,
     where: str = "",
+    *,
+    again: bool = False,
 ) -> list[Receipt]:
     """Push, in this order, and return the receipts in the same order.
 
@@ -56,13 +60,16 @@ async def push_all(
         requests: what is asked for.
         most_bytes: of one message.
         where: what goes before a field's name in an error; ``{}`` in it is the request's number.
+        again: whether they may have been sent before: those without an id of their own are `unknown` then,
+            and not sent.
 
     Raises:
         InvalidField: a request breaks the contract; nothing was sent.
         TooLarge: a message is longer than ``most_bytes``; nothing was sent.
     """
-    waited = [request for request in requests if request.wait != "none"]
-    call = _Call(len(waited), dispatcher.receipt_s)
+    sent = [request.has_own_id or not again for request in requests]
+    waited = [is_sent and request.wait != "none" for request, is_sent in zip(requests, sent, strict=True)]
+    call = _Call(sum(waited), dispatcher.receipt_s)
     now = monotonic()
     pushes = []
     for number, request in enumerate(requests):
@@ -73,14 +80,12 @@ async def push_all(
         except InvalidField as exc:
             raise type(exc)(where.format(number) + exc.field, exc.reason) from None
         pushes.append(push)
-    dispatcher.submit(pushes)
-    if waited:
+    dispatcher.submit(list(compress(pushes, sent)))
+    if any(waited):
         await call.future
     return [
-        push.receipt()
-        if request.wait != "none"
-        else Receipt(push.id, (), {Outcome.UNKNOWN: len(push.targets)})
-        for request, push in zip(requests, pushes, strict=True)
+        push.receipt() if is_waited else Receipt(push.id, (), {Outcome.UNKNOWN: len(push.targets)})
+        for push, is_waited in zip(pushes, waited, strict=True)
     ]
 
 
@@ -124,13 +129,13 @@ def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Pus
         started=now,
         deadline=now + request.timeout_s,
         done=done,
-        order=_order(request),
+        order=_order(request, now),
     )
 
 
-def _order(request: PushRequest) -> Order | None:
+def _order(request: PushRequest, now: float) -> Order | None:
     """Return what is asked of nodes beside writing the frame; most pushes need nothing of that kind."""
-    if not (request.has_own_id or request.asks):
+    if not (request.has_own_id or request.asks or request.overflow != "drop" or request.ttl_s is not None):
         return None
     assert request.id is not None
     return Order(
@@ -139,6 +144,9 @@ def _order(request: PushRequest) -> Order | None:
         wait=request.wait,
         first=request.wait_for == "first",
         timeout_ms=max(1, int(request.timeout_s * 1000)),
+        overflow=request.overflow,
+        key=request.coalesce_key,
+        expires=inf if request.ttl_s is None else now + request.ttl_s,
     )
 
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, PushRequest, Target, Wait, WaitFor
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, Overflow, PushRequest, Target, Wait, WaitFor
 from sanic_ws.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -64,9 +64,13 @@ class SyncPublisher:
         wait_for: WaitFor = "all",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         exclude: Collection[Excluded] = (),
+        ttl_s: float | None = None,
+        overflow: Overflow = "drop",
+        coalesce_key: str | None = None,
     ) -> Receipt:
         """Push one message; see `Publisher.push`."""
-        request = PushRequest(to, type, data, raw, id, wait, timeout_s, exclude, wait_for)
+        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key)
+        request = PushRequest(to, type, data, raw, id, *options)
         (receipt,) = self.push_many([request])
         return receipt
 

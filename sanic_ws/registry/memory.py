@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sanic_ws.core.acks import COPIES_S
 from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner, UserConnection
 from sanic_ws.core.identity import are_two
 from sanic_ws.registry.memory_presence import GONE, MemoryAbsences
@@ -19,6 +20,7 @@ from sanic_ws.registry.port import (
     Claim,
     Claimed,
     Info,
+    Kept,
     Mark,
     NodeInfo,
     Release,
@@ -57,7 +59,11 @@ class Store:
     leaving: dict[tuple[str, str, str], float] = field(default_factory=dict)
     grace: tuple[float, float] | None = None
     offline: dict[str, float] = field(default_factory=dict)
+    receipts: dict[str, tuple[float, bytes]] = field(default_factory=dict)
 
+
+MOST_RECEIPTS = 100_000
+"""Receipts that are kept; past it the oldest is forgotten before its time."""
 
 _stores: dict[tuple[str, str], Store] = {}
 
@@ -80,8 +86,8 @@ class MemoryRegistry:
         """Who has left and may come back."""
         return self._absences
 
-    async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
-        """Return each connection's owner and the connections of each user key."""
+    async def look_up(self, conns: Sequence[str], users: Sequence[str], copies: Sequence[str] = ()) -> Found:
+        """Return each connection's owner, the connections of each user key, and receipts by their keys."""
         entries = (self._entry(conn) for conn in conns)
         owners = [None if entry is None else entry.owner for entry in entries]
         found = (self._store.users.get(user, {}) for user in users)
@@ -89,7 +95,28 @@ class MemoryRegistry:
             [UserConnection(conn, owner, kind) for conn, (owner, kind) in conns.items() if owner.node]
             for conns in found
         ]
-        return Found(owners, listed)
+        return Found(owners, listed, records=[self._receipt(key) for key in copies])
+
+    async def keep(self, kept: Sequence[Kept]) -> list[bytes | None]:
+        """Keep receipts; return for each the one that was kept before it and still is, or None."""
+        return [self._keep(each) for each in kept]
+
+    def _keep(self, kept: Kept) -> bytes | None:
+        now, receipts = time.monotonic(), self._store.receipts
+        while receipts:
+            oldest = next(iter(receipts))
+            if receipts[oldest][0] > now and len(receipts) < MOST_RECEIPTS:
+                break
+            del receipts[oldest]
+        before = None if kept.replaces else self._receipt(kept.key)
+        if before is None:
+            receipts.pop(kept.key, None)
+            receipts[kept.key] = (now + COPIES_S, kept.record)
+        return before
+
+    def _receipt(self, key: str) -> bytes | None:
+        until, record = self._store.receipts.get(key, (0.0, None))
+        return record if until > time.monotonic() else None
 
     async def look_up_groups(self, groups: Sequence[str]) -> FoundGroups:
         """Return which nodes have members of each group, and the ids of all nodes."""

@@ -145,6 +145,21 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Keep a push's receipt for `COPIES_S`.
+
+    Attributes:
+        key: names the push and its target; ASCII letters and digits.
+        record: what is kept, as `sanic_ws.core.copies` writes it.
+        replaces: whether it stands in place of one that is kept already.
+    """
+
+    key: str
+    record: bytes
+    replaces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Info:
     """Say where a connection is, whose, and since when (see `started_s`)."""
 
@@ -198,8 +213,11 @@ class Absences(Protocol):
 class Directory(Protocol):
     """Look up owners; what a publisher needs."""
 
-    async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
-        """Return each connection's owner and the connections of each user key."""
+    async def look_up(self, conns: Sequence[str], users: Sequence[str], copies: Sequence[str] = ()) -> Found:
+        """Return each connection's owner, the connections of each user key, and receipts by their keys."""
+
+    async def keep(self, kept: Sequence[Kept]) -> list[bytes | None]:
+        """Keep receipts; return for each the one that was kept before it and still is, or None."""
 
     async def look_up_groups(self, groups: Sequence[str]) -> FoundGroups:
         """Return which nodes have members of each group, and the ids of all nodes."""

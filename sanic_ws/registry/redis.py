@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from sanic_ws.core import json
+from sanic_ws.core.acks import COPIES_S
 from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner, UserConnection
 from sanic_ws.core.identity import Group, User
 from sanic_ws.core.redis_url import parse_redis_url
@@ -33,6 +34,7 @@ from sanic_ws.registry.port import (
     Claim,
     Claimed,
     Info,
+    Kept,
     Mark,
     NodeInfo,
     Release,
@@ -80,17 +82,29 @@ class RedisRegistry:
         """Who has left and may come back."""
         return self._absences
 
-    async def look_up(self, conns: Sequence[str], users: Sequence[str]) -> Found:
-        """Return each connection's owner and the connections of each user key."""
-        if not conns and not users:
+    async def look_up(self, conns: Sequence[str], users: Sequence[str], copies: Sequence[str] = ()) -> Found:
+        """Return each connection's owner, the connections of each user key, and receipts by their keys."""
+        if not (conns or users or copies):
             return Found([], [])
         keys = [f"{self._prefix}:conn:{{{conn}}}" for conn in conns]
         keys += [f"{self._prefix}:user:{{{user}}}" for user in users]
+        end = len(keys)
+        keys += [self._once_key(key) for key in copies]
         keys.append(self._whole_key)
         *values, state = await self._servers.get(keys, COMMAND_TIMEOUT_S)
         owners = [self._owner(value) for value in values[: len(conns)]]
-        listed = [self._user_connections(value) for value in values[len(conns) :]]
-        return Found(owners, listed, state == WHOLE)
+        listed = [self._user_connections(value) for value in values[len(conns) : end]]
+        return Found(owners, listed, state == WHOLE, values[end:])
+
+    async def keep(self, kept: Sequence[Kept]) -> list[bytes | None]:
+        """Keep receipts; return for each the one that was kept before it and still is, or None."""
+        calls: list[Call] = []
+        for each in kept:
+            key = self._once_key(each.key)
+            options = () if each.replaces else ("NX", "GET")
+            calls.append((key, ("SET", key, each.record, "EX", ceil(COPIES_S), *options)))
+        answers = await self._servers.run(calls, COMMAND_TIMEOUT_S)
+        return [None if each.replaces else answer for each, answer in zip(kept, answers, strict=True)]
 
     async def listing(self) -> Listing:
         """Return the ids of the nodes."""
@@ -285,6 +299,9 @@ class RedisRegistry:
     @property
     def _nodes_key(self) -> str:
         return f"{self._prefix}:nodes"
+
+    def _once_key(self, key: str) -> str:
+        return f"{self._prefix}:once:{{{key}}}"
 
     def _group_key(self, group: str) -> str:
         return f"{self._prefix}:group:{{{Group(group).token}}}"

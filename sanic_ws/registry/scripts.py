@@ -8,6 +8,7 @@ Keys; every script touches one of them, every entity has its own hash tag::
     <prefix>:group:{group}  node ␟ turn ␟ expiry, one a line               string
     <prefix>:nodes          node → expiry                                  sorted set
     <prefix>:node:{id}      what the node is and holds, JSON               string
+    <prefix>:once:{digest}  the receipt of a push that has an id, JSON    string
     <prefix>:whole          ``whole``; missing or else: nodes assert anew     string
     <prefix>:leaving, <prefix>:grace, <prefix>:cleared:{id}:…     see `presence_scripts`
 

@@ -8,6 +8,8 @@ from sanic_ws.websocket.compression import compressor
 from sanic_ws.websocket.connection import Connection
 
 if TYPE_CHECKING:
+    from sanic_ws.core.outcomes import Answer
+    from sanic_ws.core.waiting import Late
     from sanic_ws.settings import Settings
     from sanic_ws.websocket.connection import Owner
     from sanic_ws.websocket.handshake import Accepted
@@ -35,6 +37,10 @@ class CompressedConnection(Connection):
     def write(self, frame: bytes) -> bool:
         """Write whole frames, compressed where that makes them shorter; or nothing and say `False`."""
         return self.writable and super().write(self._compressor.translate(frame))
+
+    def offer(self, frame: bytes, late: Late) -> Answer:
+        """Write a whole frame, or have it wait, compressed where that makes it shorter."""
+        return super().offer(self._compressor.translate(frame), late)
 
 
 def new_connection(

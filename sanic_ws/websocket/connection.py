@@ -1,13 +1,12 @@
 """One WebSocket: an `asyncio.Protocol` that reads and writes frames.
 
-No task, no lock and no timer per connection. Output is bounded by the transport's own buffer: past the
-bound nothing more is written, and input pauses too, so that a client that does not read cannot make the
-node hold its answers. What it had sent by then is answered once it reads again.
+No task, no lock and no timer per connection. While too much waits for its client, input pauses too, so that
+a client that does not read cannot make the node hold its answers. What it had sent by then is answered once
+it reads again.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -17,16 +16,15 @@ except ImportError:
     from websockets.utils import apply_mask
 
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.core.frames import close_frame, ping_frame, pong_frame, repeated_close_frame
+from sanic_ws.core.frames import close_frame, pong_frame, repeated_close_frame
 from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.meter import PIECE_BYTES
 from sanic_ws.websocket.incoming import BINARY, CLOSE, PING, PONG, TEXT, BrokenProtocol, Incoming
+from sanic_ws.websocket.output import Output
 
 if TYPE_CHECKING:
     from sanic_ws.core.identity import User
     from sanic_ws.core.meter import Excess, Meter
-
-_PING = ping_frame()
 
 # Of a client's frame (RFC 6455, section 5.2): final and without reserved bits.
 _SIMPLE = {0x81: TEXT, 0x82: BINARY, 0x8A: PONG}
@@ -55,8 +53,11 @@ class Owner(Protocol):
     def stuck(self, connection: Connection, *, paused: bool) -> None:
         """Take in that the client has stopped reading, or reads again."""
 
+    def slow(self, connection: Connection, *, waits: bool) -> None:
+        """Take in that something waits that may be given up, or that nothing does any more."""
 
-class Connection(asyncio.Protocol):
+
+class Connection(Output):
     """Read and write one WebSocket.
 
     Args:
@@ -70,12 +71,8 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_ended",
         "_incoming",
-        "_left",
         "_max_message_bytes",
-        "_max_queue_bytes",
         "_owner",
-        "_paused",
-        "_transport",
         "address",
         "began",
         "conn",
@@ -94,6 +91,7 @@ class Connection(asyncio.Protocol):
     def __init__(
         self, conn: str, session: str, owner: Owner, max_message_bytes: int, max_queue_bytes: int
     ) -> None:
+        super().__init__(max_queue_bytes)
         self.conn = conn
         self.session = session
         self.user: User | None = None
@@ -107,38 +105,18 @@ class Connection(asyncio.Protocol):
         self.silent_beats = 0
         self._owner = owner
         self._max_message_bytes = max_message_bytes
-        self._max_queue_bytes = max_queue_bytes
-        self._transport: asyncio.Transport | None = None
-        self._paused = False
-        self._left = False
         # Nothing more is read: the client has said goodbye, or has broken the protocol.
         self._ended = False
         # Only while something is begun: most connections never send anything but whole short messages.
         self._incoming: Incoming | None = None
 
-    # Output
-
-    def write(self, frame: bytes) -> bool:
-        """Write a whole frame, or nothing and say `False` if the client has too much to read already."""
-        if self._paused or self._left or self._transport is None:
-            return False
-        self._transport.write(frame)
-        return True
-
-    @property
-    def writable(self) -> bool:
-        """Whether `write` would write."""
-        return not (self._paused or self._left or self._transport is None)
-
-    def ping(self) -> None:
-        """Ask the client for a sign of life."""
-        self.write(_PING)
+    # Its end
 
     def close(self, code: int, reason: str = "") -> None:
         """Start the closing handshake (RFC 6455, section 7.1.2); nothing more is written after it."""
         if self._transport is not None and not self._left:
             self._owner.closing(code)
-            self._transport.write(close_frame(code, reason))
+            self._write_last(close_frame(code, reason))
         self._leave()
 
     def fail(self, code: CloseCode, reason: str) -> None:
@@ -148,7 +126,7 @@ class Connection(asyncio.Protocol):
         if transport is not None:
             if not self._left:
                 self._owner.closing(code)
-                self._write(close_frame(code, reason))
+                self._write_last(close_frame(code, reason))
             # What the client is still sending has to be read, or the system resets the connection
             # and the client never sees why it was closed.
             if transport.can_write_eof():
@@ -163,17 +141,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    @property
-    def left(self) -> bool:
-        """Whether nothing more can be written."""
-        return self._left
-
     # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport over."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=self._max_queue_bytes, low=self._max_queue_bytes // 4)
 
     def data_received(self, data: bytes) -> None:
         """Read what the client sent."""
@@ -192,7 +160,7 @@ class Connection(asyncio.Protocol):
         """
         position, size = 0, len(data)
         limited = self.meter is not None
-        while size - position >= _SHORTEST and not (self._left or self._paused):
+        while size - position >= _SHORTEST and not (self._left or self._full):
             kind = _SIMPLE.get(data[position])
             length = data[position + 1] - _MASKED
             head = 6
@@ -233,7 +201,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self, incoming: Incoming) -> None:
         """Take what has come; while the client does not read, no more than is needed to close."""
         try:
-            while self._left or not self._paused:
+            while self._left or not self._full:
                 found = incoming.next()
                 if found is None:
                     break
@@ -271,23 +239,20 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._owner.lost(self)
 
-    def pause_writing(self) -> None:
-        """Stop: the client has too much to read."""
-        self._paused = True
-        if self._transport is not None:
-            self._transport.pause_reading()
-        self._owner.stuck(self, paused=True)
+    # Input
 
-    def resume_writing(self) -> None:
-        """Go on: the client has read."""
-        self._paused = False
-        if self._transport is not None and not self._transport.is_closing():
+    def _filled(self, *, full: bool) -> None:
+        """Read no more from a client that has too much to read, or go on."""
+        if self._transport is not None and full:
+            self._transport.pause_reading()
+        elif self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-        self._owner.stuck(self, paused=False)
-        if self._incoming is not None:
+        self._owner.stuck(self, paused=full)
+        if self._incoming is not None and not full:
             self._go_on(self._incoming)
 
-    # Input
+    def _slowed(self, *, waits: bool) -> None:
+        self._owner.slow(self, waits=waits)
 
     def _take(self, kind: int, payload: str | bytes) -> None:
         """Hand a message over, or answer a control frame; after a close only the client's own matters."""
@@ -303,15 +268,11 @@ class Connection(asyncio.Protocol):
     def _end_handshake(self, payload: bytes) -> None:
         """Answer a close with the same, unless it is the answer to ours (RFC 6455, section 5.5.1)."""
         if not self._left:
-            self._write(repeated_close_frame(payload))
+            self._write_last(repeated_close_frame(payload))
         self._end()
         self._leave()
         if self._transport is not None:
             self._transport.close()
-
-    def _write(self, frame: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(frame)
 
     def _end(self) -> None:
         self._ended = True
@@ -319,5 +280,5 @@ class Connection(asyncio.Protocol):
 
     def _leave(self) -> None:
         if not self._left:
-            self._left = True
+            self._end_output()
             self._owner.leaving(self)

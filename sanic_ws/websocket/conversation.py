@@ -141,6 +141,10 @@ class Conversation:
         """Watch how long a client does not read."""
         self._keep_alive.stuck(connection, paused=paused)
 
+    def slow(self, connection: Connection, *, waits: bool) -> None:
+        """Watch what waits for a client."""
+        self._keep_alive.slow(connection, waits=waits)
+
     # Messages
 
     def _handle(self, connection: Connection, message: ClientMessage) -> None:
@@ -165,11 +169,14 @@ class Conversation:
         self._start(self._guarded(connection, self._admission.authenticate(connection, message)))
 
     def _ack(self, connection: Connection, message: ClientMessage) -> None:
-        self._node.acks.answered(connection, read_answered_id(message), Said.ACK)
+        push_id = read_answered_id(message)
+        self._node.answers["acks"] += 1
+        self._node.acks.answered(connection, push_id, Said.ACK)
 
     def _reply(self, connection: Connection, message: ClientMessage) -> None:
         push_id = read_answered_id(message)
         reply = json.dumps(message.data.get("data")).decode()
+        self._node.answers["replies"] += 1
         self._node.acks.answered(connection, push_id, Said.REPLY, reply)
 
     def _user_info(self, connection: Connection, message: ClientMessage) -> None:

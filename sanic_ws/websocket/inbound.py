@@ -45,6 +45,13 @@ class Inbound:
             BadMessage: it cannot be handed out, or too much is under way. The coroutine raises it as well:
                 nobody is bound to its type, or the broker did not take it.
         """
+        try:
+            return self._take(connection, message)
+        except BadMessage as exc:
+            self._node.inbound[exc.code] += 1
+            raise
+
+    def _take(self, connection: Connection, message: ClientMessage) -> Coroutine[Any, Any, None]:
         if len(message.type.encode()) > MAX_KEY_BYTES:
             raise BadMessage("invalid_message", f"type: must be at most {MAX_KEY_BYTES} bytes", message.id)
         body = _body(connection, message)

@@ -22,6 +22,8 @@ _DEAD_BEATS = 3
 class KeepAlive:
     """Ping clients, drop the dead, the stuck and the expired ones, end closing handshakes that never end.
 
+    What has waited too long for slow ones is given up.
+
     Args:
         heartbeat_s: seconds between two pings to a client; one that sends nothing for three is dropped.
     """
@@ -32,6 +34,7 @@ class KeepAlive:
         self._round: list[Connection] = []
         self._owed = 0.0
         self._stuck: dict[Connection, float] = {}
+        self._slow: set[Connection] = set()
         self._closing: dict[Connection, float] = {}
         self._unproven: dict[Connection, float] = {}
         self._expiring: dict[Connection, float] = {}
@@ -75,6 +78,7 @@ class KeepAlive:
         """Forget a connection that is gone."""
         self._connections.discard(connection)
         self._stuck.pop(connection, None)
+        self._slow.discard(connection)
         self._closing.pop(connection, None)
         self._unproven.pop(connection, None)
         self._expiring.pop(connection, None)
@@ -88,12 +92,20 @@ class KeepAlive:
         else:
             self._stuck.pop(connection, None)
 
+    def slow(self, connection: Connection, *, waits: bool) -> None:
+        """Note whether something waits for a client that may be given up."""
+        if waits:
+            self._slow.add(connection)
+        else:
+            self._slow.discard(connection)
+
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             self.sweep(asyncio.get_running_loop().time(), TICK_S)
             self.close_expired(time.time())
+            self.give_up(time.monotonic())
 
     def sweep(self, now: float, elapsed_s: float) -> None:
         """Do what is due; a share of all connections is pinged, so that a beat has no burst."""
@@ -117,6 +129,11 @@ class KeepAlive:
         for connection, deadline in list(self._closing.items()):
             if now > deadline:
                 connection.abort()
+
+    def give_up(self, now: float) -> None:
+        """Give up what has waited too long for slow clients, by monotonic seconds."""
+        for connection in list(self._slow):
+            connection.expire(now)
 
     def _due(self, elapsed_s: float) -> list[Connection]:
         """Return the share of all connections that is pinged this time."""

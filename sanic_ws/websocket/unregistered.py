@@ -45,3 +45,6 @@ class Unregistered:
     def stuck(self, connection: Connection, *, paused: bool) -> None:
         """Watch how long a client does not read."""
         self._keep_alive.stuck(connection, paused=paused)
+
+    def slow(self, connection: Connection, *, waits: bool) -> None:
+        """Have nothing to do: nothing is pushed here."""

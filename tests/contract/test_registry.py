@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sanic_ws.core.flights import Owner, UserConnection
 from sanic_ws.core.identity import User
-from sanic_ws.registry import Claim, Mark, NodeInfo, Registry, Release
+from sanic_ws.registry import Claim, Kept, Mark, NodeInfo, Registry, Release
 from sanic_ws.registry.memory import MemoryRegistry
 from sanic_ws.registry.port import USER_CONNECTIONS
 from sanic_ws.registry.redis import RedisRegistry
@@ -62,6 +62,7 @@ async def empty(registry: Any) -> None:
         registry._store.nodes.clear()
         registry._store.leaving.clear()
         registry._store.offline.clear()
+        registry._store.receipts.clear()
     else:
         for link in masters(registry):
             ((keys),) = await link.exchange([("KEYS", f"{registry._prefix}:*")], BOUND_S)
@@ -102,12 +103,12 @@ async def clock_goes_on(registry: Registry, generation: int) -> None:
 
 
 async def owner_of(registry: Registry, conn: str) -> Owner | None:
-    (owner,), _, _ = await registry.look_up([conn], [])
+    (owner,), *_ = await registry.look_up([conn], [])
     return owner
 
 
 async def connections_of(registry: Registry, user: User) -> list[UserConnection]:
-    _, (found,), _ = await registry.look_up([], [user.key])
+    _, (found,), *_ = await registry.look_up([], [user.key])
     return found
 
 
@@ -375,11 +376,42 @@ class TestLateClaims:
         assert (late.accepted, late.user) == (True, ALICE)
 
 
+class TestReceipts:
+    async def test_kept_receipt_is_found_beside_owners_and_users(self, twins):
+        registry, other = twins
+        await claim(registry, "c", A, user=ALICE)
+        key, none = unique("k").replace("-", ""), unique("k").replace("-", "")
+        assert await registry.keep([Kept(key, b"\x00one\n")]) == [None]
+        owners, users, _, records = await other.look_up(["c"], [ALICE.key], [none, key])
+        assert (owners, [c.conn for c in users[0]]) == ([A], ["c"])
+        assert list(records) == [None, b"\x00one\n"]
+        assert list((await other.look_up([], [], [key])).records) == [b"\x00one\n"]
+
+    async def test_first_one_stays_and_is_returned(self, twins):
+        registry, other = twins
+        key, new = unique("k").replace("-", ""), unique("k").replace("-", "")
+        assert await registry.keep([Kept(key, b"one")]) == [None]
+        assert await other.keep([Kept(key, b"two"), Kept(new, b"three")]) == [b"one", None]
+        assert list((await registry.look_up([], [], [key, new])).records) == [b"one", b"three"]
+
+    async def test_one_that_replaces_is_kept(self, registry):
+        key = unique("k").replace("-", "")
+        await registry.keep([Kept(key, b"one")])
+        assert await registry.keep([Kept(key, b"two", replaces=True)]) == [None]
+        assert list((await registry.look_up([], [], [key])).records) == [b"two"]
+
+    async def test_many_at_once(self, registry):
+        kept = [Kept(f"k{number}", str(number).encode()) for number in range(500)]
+        assert await registry.keep(kept) == [None] * 500
+        found = await registry.look_up([], [], [each.key for each in kept])
+        assert list(found.records) == [each.record for each in kept]
+
+
 class TestLookUp:
     async def test_owners_and_users_come_in_the_order_asked(self, registry):
         await registry.claim([Claim("c", A, 0, ALICE), Claim("d", B, 0, BOB), Claim("e", C)])
         conns, users = ["e", "nobody", "c", "e", "d"], [BOB.key, "nobody", ALICE.key, BOB.key]
-        owners, found, _ = await registry.look_up(conns, users)
+        owners, found, *_ = await registry.look_up(conns, users)
         assert owners == [C, None, A, C, B]
         bobs, alices = [UserConnection("d", B, "app")], [UserConnection("c", A, "web")]
         assert found == [bobs, [], alices, bobs]
@@ -390,7 +422,7 @@ class TestLookUp:
         assert found[:2] == ([], [[UserConnection("c", A, "web")]])
 
     async def test_nothing(self, registry):
-        assert await registry.look_up([], []) == ([], [], True)
+        assert (await registry.look_up([], []))[:3] == ([], [], True)
 
     async def test_device_without_a_kind(self, registry):
         await claim(registry, "c", A, user=User(5))

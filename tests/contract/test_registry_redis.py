@@ -10,7 +10,7 @@ import redis.asyncio as aioredis
 
 from sanic_ws.core.flights import Owner
 from sanic_ws.errors import RegistryUnavailable
-from sanic_ws.registry import Claim, Mark, Registry, Release
+from sanic_ws.registry import Claim, Kept, Mark, Registry, Release
 from sanic_ws.registry.breaker import OPEN_S
 from sanic_ws.registry.port import BINDING_S
 from sanic_ws.registry.redis import RedisRegistry
@@ -54,6 +54,7 @@ async def call_all(registry: Registry) -> list[BaseException | None]:
         registry.look_up(["c"], [ALICE.key]),
         registry.listing(),
         registry.look_up_groups(["g"]),
+        registry.keep([Kept("k", b"1")]),
         registry.mark([Mark("g", "node-a", 1, True)]),
         registry.nodes(),
         registry.describe(["c"]),

@@ -184,7 +184,7 @@ class Model:
     async def check(self) -> None:
         """Check what every node's registry says against the model."""
         for registry in self.registries:
-            owners, lists, _ = await registry.look_up(CONNS, KEYS)
+            owners, lists, *_ = await registry.look_up(CONNS, KEYS)
             assert owners == [self._owner(conn) for conn in CONNS]
             for key, found in zip(KEYS, lists, strict=True):
                 self._check_list(key, found)
@@ -231,7 +231,7 @@ class Model:
                 await self.leave(session)
         await self.check()
         assert {conn: entry.holder for conn, entry in self.entries.items()} == newest
-        _, lists, _ = await self.registries[0].look_up([], KEYS)
+        _, lists, *_ = await self.registries[0].look_up([], KEYS)
         listed = {found.conn: found.owner for found in chain(*lists)}
         assert listed == {s.conn: s.owner for s in newest.values() if s.user is not None}
 

@@ -218,7 +218,7 @@ class TestCluster:
                 under_way -= 1
 
         monkeypatch.setattr(Link, "exchange", counted)
-        owners, _, _ = await registry.look_up(conns, [])
+        owners, *_ = await registry.look_up(conns, [])
         assert [owner.node for owner in owners] == [f"node-{conn}" for conn in conns]
         # All keys, and whether the registry is whole.
         assert (len(started), sum(started), most) == (3, len(conns) + 1, 3)
@@ -284,5 +284,5 @@ class TestCluster:
             task.cancel()
             await asyncio.wait([task])
         for _ in range(10):
-            owners, _, _ = await registry.look_up(conns, [])
+            owners, *_ = await registry.look_up(conns, [])
             assert [owner.node for owner in owners] == [f"node-{conn}" for conn in conns]

@@ -5,7 +5,9 @@ import sys
 
 from sanic import Sanic, text
 
+from sanic_ws import Everyone
 from sanic_ws.app import Gateway, Message
+from sanic_ws.core.requests import read_push_request
 from sanic_ws.settings import read_settings
 
 port = int(sys.argv[sys.argv.index("--port") + 1])
@@ -31,6 +33,18 @@ async def faulty(message: Message) -> None:
 @gateway.on("infinite")
 async def infinite(message: Message) -> None:
     message.send("infinite", message.data)
+
+
+@gateway.on("push")
+async def push(message: Message) -> None:
+    receipt = await gateway.push_many([read_push_request(message.data)])
+    message.send("pushed", receipt[0].to_json(), message.id)
+
+
+@gateway.on("say")
+async def say(message: Message) -> None:
+    receipt = await gateway.push(Everyone(), "said", message.data, exclude=[message.conn])
+    message.send("heard", receipt.counts, message.id)
 
 
 if __name__ == "__main__":

@@ -310,6 +310,12 @@ class Cluster:
         async with aioredis.Redis.from_url(self.redis.url) as client:
             assert await client.delete(self.owner_key(conn)) == 1
 
+    async def forget_receipts(self) -> None:
+        """Delete the receipts that are kept for copies, by hand."""
+        async with aioredis.Redis.from_url(self.redis.url) as client:
+            keys = [key async for key in client.scan_iter(f"{self.prefix}:once:*")]
+            assert await client.delete(*keys)
+
     async def pretend(self, conn: str, node_id: str) -> None:
         """Make the registry believe that a connection is on some node."""
         async with aioredis.Redis.from_url(self.redis.url) as client:

@@ -2,9 +2,6 @@
 
 import asyncio
 import base64
-import os
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -28,20 +25,6 @@ async def asked(request, cluster, connect):
 
 def start(coroutine):
     return asyncio.create_task(coroutine)
-
-
-async def run_example(name, env):
-    """Run a program of this folder to its end; return what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        Path(__file__).with_name(name),
-        env={**os.environ, **env},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    printed, _ = await process.communicate()
-    assert process.returncode == 0
-    return printed.decode()
 
 
 async def behind(clients, pushing):
@@ -260,16 +243,6 @@ class TestSeveralDevices:
         for client in clients[:2]:
             await client.next("cancelled")
 
-    async def test_example_of_readme(self, cluster, connect):
-        users = [{"userId": 1001, "fromType": kind} for kind in ("web", "app")]
-        web, app = [await connect(n, unique(), user=u) for n, u in zip(cluster.nodes, users, strict=False)]
-        told = start(run_example("ring.py", cluster.env))
-        push_id = {(await client.next("ring"))["id"] for client in (web, app)}.pop()
-        await app.send("reply", {"id": push_id, "data": {"accepted": True}})
-        assert (await web.next("cancelled"))["data"] == {"id": push_id}
-        lines = set((await told).splitlines())
-        assert lines == {f"{app.conn} acked {{'accepted': True}}", f"{web.conn} delivered None"}
-
 
 class TestPublishers:
     async def test_sync_publisher_gets_the_reply(self, cluster, connect):
@@ -328,7 +301,9 @@ class TestCopies:
         client, push_id = await connect(cluster.nodes[0], unique()), unique("id")
         receipts = [await push(node, {"conn": client.conn}, id=push_id) for node in cluster.nodes]
         direct = await publisher.push(Conn(client.conn), "hello", id=push_id)
+        assert direct.to_json() == receipts[0]
         await cluster.forget(client.conn)
+        await cluster.forget_receipts()
         fallback = await push(cluster.nodes[1], {"conn": client.conn}, id=push_id)
         assert [r["outcome"] for r in (*receipts, fallback)] == ["delivered"] * 4
         assert (direct.outcome, only(fallback)["route"]) == ("delivered", "fallback")

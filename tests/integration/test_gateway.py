@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sanic_ws import InvalidField
+from sanic_ws import Conn, InvalidField
 from sanic_ws.app import Gateway
 from sanic_ws.settings import read_settings
 from tests.integration.peers import Client, push, unique
@@ -53,6 +53,31 @@ async def test_handler_that_fails_is_told_and_the_connection_lives(application, 
     await client.send("length", "ab")
     assert (await client.next("length"))["data"] == {"length": 2}
     await client.close()
+
+
+async def test_handler_pushes_through_its_gateway(application):
+    one, other = [await Client.open(application, unique()) for _ in range(2)]
+    await one.send("say", "hi", "1")
+    assert (await other.next("said"))["data"] == "hi"
+    heard = await one.next("heard")
+    assert (heard["data"]["delivered"] >= 1, heard["id"]) == (True, "1")
+    await one.close()
+    await other.close()
+
+
+async def test_handler_whose_push_breaks_the_contract_is_told(application):
+    client = await Client.open(application, unique())
+    await client.send("push", {"to": 1}, "1")
+    assert (await client.next("error"))["data"]["code"] == "internal_error"
+    await client.close()
+
+
+async def test_gateway_that_does_not_run_cannot_push():
+    gateway = Gateway(read_settings("dev"))
+    with pytest.raises(RuntimeError, match="does not run"):
+        await gateway.push(Conn("c"), "hello")
+    with pytest.raises(InvalidField, match="type"):
+        await gateway.push(Conn("c"))
 
 
 async def test_application_with_a_gateway_takes_pushes(application):

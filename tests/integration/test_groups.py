@@ -10,7 +10,17 @@ import redis.asyncio as aioredis
 
 from sanic_ws import Conn, Everyone, Group, Publisher, User
 from tests.faults.crowd import Crowd
-from tests.integration.peers import call, eventually, node_ids, only, push, push_body, run_command, unique
+from tests.integration.peers import (
+    call,
+    connection_info,
+    eventually,
+    node_ids,
+    only,
+    push,
+    push_body,
+    run_command,
+    unique,
+)
 from tests.integration.secured import KEY, authenticate, bearer, error_code, secured, signer
 from tests.servers import require
 
@@ -245,10 +255,27 @@ class TestExcept:
         assert only(receipt)["conn"] == app.conn
         assert await types(web) == []
 
-    async def test_users_are_not_left_out_of_connections(self, nodes):
-        body = push_body({"conn": "a"}, except_=[{"user": {"userId": 1}}])
-        answer = await call(nodes[0], "POST", "/api/v1/push", body)
-        assert (answer.status, answer.error["field"]) == (400, "except")
+    @pytest.mark.parametrize("route", ["local", "direct", "fallback"])
+    async def test_connections_of_a_user_are_left_out(self, cluster, connect, route):
+        user = {"userId": unique("u")}
+        web = await connect(cluster.nodes[0], unique(), user=user | {"fromType": "web"})
+        node = cluster.nodes[route != "local"]
+        for except_, outcome in [
+            ([{"user": user}], "offline"),
+            ([{"user": user | {"fromType": "web"}}], "offline"),
+            ([{"user": user | {"fromType": "app"}}], "delivered"),
+            ([{"user": {"userId": unique("other")}}, "nobody"], "delivered"),
+        ]:
+            if route == "fallback":
+                await cluster.forget(web.conn)
+            receipt = await push(node, {"conn": web.conn}, except_=except_)
+            assert (receipt["outcome"], len(receipt["deliveries"])) == (outcome, outcome == "delivered")
+            assert await types(web) == ["hello"] * (outcome == "delivered")
+
+            async def registered(conn=web.conn):
+                return await connection_info(node, conn) is not None
+
+            await eventually(registered, "its node to register it again")
 
     async def test_sender_never_gets_its_own_message_across_a_reconnect(
         self, cluster, nodes, connect, publisher

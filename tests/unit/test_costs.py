@@ -88,7 +88,7 @@ def routed(targets, owners, users):
         router.looked_up(router.take_look_up(), Found(owners, users), None, 0)
         for flight in router.take_actions():
             assert isinstance(flight, Flight)
-            flight.targets()
+            flight.targets(0)
             router.replied(Reply(flight.id, "n1", bytes([Answer.DELIVERED]) * len(flight.items)), 1)
 
     return router, work

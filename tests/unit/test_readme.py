@@ -1,14 +1,14 @@
 """README names tests for what it promises: they are there."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 from sanic_ws.settings import Settings
+from tests.integration import test_groups, test_readme
+from tests.readme import EXAMPLES, README, ROOT, blocks_of, example_of
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text("utf-8")
+FOLDER = ROOT / "tests" / "integration"
 FOLDERS = "unit|contract|integration|faults|conformance"
 NAMED = sorted(set(re.findall(rf"`((?:{FOLDERS})/[\w/]+\.py)(?:::(\w+))?`", README)))
 
@@ -26,3 +26,26 @@ def test_named_test_is_there(file, name):
 @pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - {"mode"}))
 def test_every_setting_is_in_readme(name):
     assert re.search(rf"^\|[^|]*`{name.upper()}`", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", blocks_of("python"), ids=lambda block: block.heading)
+def test_python_is_run_by_a_test(block):
+    ways = [words for words in test_readme.RUN if words in block.text]
+    assert (example_of(block) is not None) + len(ways) == 1
+
+
+@pytest.mark.parametrize("block", blocks_of("js"), ids=lambda block: block.heading)
+def test_what_runs_on_node_is_an_example(block):
+    assert example_of(block) is not None
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(EXAMPLES.iterdir()) if path.is_file()], ids=lambda path: path.name
+)
+def test_example_is_run_by_a_test(path):
+    assert any(f'"{path.name}"' in test.read_text("utf-8") for test in FOLDER.glob("test_*.py"))
+
+
+@pytest.mark.parametrize("text", [test_groups.CLIENT, test_groups.CURL], ids=["client", "curl"])
+def test_what_groups_are_shown_with_is_what_their_tests_run(text):
+    assert text.strip() in README

@@ -15,21 +15,24 @@ from typing import TYPE_CHECKING, Any
 from sanic_ws.core.acks import Acks
 from sanic_ws.core.batch import Batch, Reply, close_target
 from sanic_ws.core.calls import Cancel
+from sanic_ws.core.copies import Remember
 from sanic_ws.core.flights import Flight, Forget, Found, Listing, Owner, UserConnection
 from sanic_ws.core.groups import NO_GROUPS, Groups
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, Group, User
-from sanic_ws.core.outcomes import Answer, Outcome, Receipt
+from sanic_ws.core.outcomes import Answer, Outcome, Receipt, Route
 from sanic_ws.core.push import Push
 from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.core.reports import Report, Said
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
+from sanic_ws.core.waiting import LATE_BYTES, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from sanic_ws.core.orders import Order
+    from sanic_ws.core.waiting import Late
 
 HERE = "n0"
 NODES = (HERE, "n1", "n2")
@@ -54,6 +57,8 @@ class FakeSocket:
         self.opened = False
         self.generation = int(session)
         self.full = False
+        self.slow = False
+        self.waiting = Waiting()
         self.received: list[int] = []
         self.cancelled: list[bytes] = []
         self.said: dict[int, Said] = {}
@@ -67,10 +72,43 @@ class FakeSocket:
         """Take frames; several may come at once, and what takes a question back is a text frame."""
         if self.full:
             return False
+        if len(self.waiting):
+            self.waiting.put(frame)
+        else:
+            self._take(frame)
+        return True
+
+    def _take(self, frame: bytes) -> None:
         pushes, *cancelled = frame.split(TEXT_FRAME)
         self.received += map(int, pushes.split())
         self.cancelled += cancelled
-        return True
+
+    def offer(self, frame: bytes, late: Late) -> Answer:
+        """Take a frame, or have it wait, as the last but one that may be given up."""
+        if self.full:
+            return Answer.OVERLOADED
+        if not self.slow and not len(self.waiting):
+            self._take(frame)
+            return Answer.DELIVERED
+        self.waiting.drop_key(late.key)
+        while self.waiting.bytes - self.waiting.plain_bytes > 2 * LATE_BYTES:
+            self.waiting.drop_oldest()
+        self.waiting.put(frame, late)
+        return Answer.WAITING
+
+    def read_on(self, now: float) -> None:
+        """Take all that waits."""
+        self.slow = False
+        while (frame := self.waiting.take(now)) is not None:
+            self._take(frame.content)
+            if frame.late is not None:
+                frame.late.ended(True)
+
+    def leave(self) -> None:
+        """Take only what was promised."""
+        rest, self.waiting = self.waiting.end(), Waiting()
+        for frame in rest:
+            self._take(frame)
 
     def close(self, code: int, reason: str = "") -> None:
         self._on_close(self)
@@ -129,6 +167,7 @@ class Cluster:
         self.owners: dict[str, Owner] = {}
         self.users: dict[str, dict[str, tuple[Owner, str | None]]] = {}
         self.marks: set[str] = set()
+        self.receipts: dict[str, bytes] = {}
         self.listed = set(NODES)
         self.lapsed: set[str] = set()
         self.forgotten: set[str] = set()
@@ -139,6 +178,7 @@ class Cluster:
         self.sockets: list[FakeSocket] = []
         self.where: dict[FakeSocket, FakeNode] = {}
         self.sent: list[Sent] = []
+        self.copied: dict[int, list[list[Receipt]]] = {}
         self.replies: list[Reply] = []
         self.later: list[Callable[[], None]] = []
         self.look_up: Any = None
@@ -159,10 +199,11 @@ class Cluster:
         exclude: Sequence[str] = (),
         order: Order | None = None,
     ) -> Sent:
-        """Push; with an order in which a push's id is left out, its number is put there."""
+        """Push; an order gets the push's number if it has no id, and expires so many seconds from now."""
         number = len(self.sent)
         if order is not None:
-            order = replace(order, push_id=order.push_id or f"p{number}", timeout_ms=int(timeout_s * 1000))
+            push_id, expires = order.push_id or f"p{number}", self.now + order.expires
+            order = replace(order, push_id=push_id, timeout_ms=int(timeout_s * 1000), expires=expires)
         push = Push(
             f"p{number}",
             targets,
@@ -184,6 +225,23 @@ class Cluster:
         self.sent.append(sent)
         self.router.submit(push, self.now)
         return sent
+
+    def copy(self, sent: Sent) -> None:
+        """Make a push with an id of its own once more."""
+        assert sent.push.order is not None
+        receipts: list[Receipt] = []
+        push = Push(
+            sent.push.id,
+            sent.push.targets,
+            sent.push.frame,
+            started=self.now,
+            deadline=self.now + TIMEOUT_S,
+            done=lambda push: receipts.append(push.receipt()),
+            order=replace(sent.push.order, ticket=0),
+        )
+        self.copied.setdefault(sent.number, []).append(receipts)
+        self.seen["a copy after the receipt"] += bool(sent.receipts)
+        self.router.submit(push, self.now)
 
     def _done(self, sent: Sent) -> None:
         receipt = sent.push.receipt()
@@ -225,6 +283,8 @@ class Cluster:
                     self.later.append(lambda forget=action: self._forget(forget))
                 case Cancel():
                     self.later.append(lambda cancel=action: self._tell_cancelled(cancel))
+                case Remember():
+                    self.later.append(lambda remember=action: self._keep(remember))
 
     def _read_registry(self, look_up: Any) -> None:
         answer: tuple[Found | None, Listing | None] = (None, None)
@@ -234,9 +294,21 @@ class Cluster:
                 [UserConnection(conn, *entry) for conn, entry in self.users.get(key, {}).items()]
                 for key in look_up.users
             ]
-            answer = Found(owners, users, not self.mending), self._listing() if look_up.nodes else None
+            records = [self.receipts.get(copy.key) for copy in look_up.copies]
+            answer = (
+                Found(owners, users, not self.mending, records),
+                self._listing() if look_up.nodes else None,
+            )
         groups = [] if self.registry_away else [set(self.marks) for _ in look_up.groups]
         self.later.append(lambda: self._looked_up(look_up, answer, groups))
+
+    def _keep(self, remember: Remember) -> None:
+        copy, record = remember
+        before = None
+        if not self.registry_away:
+            before = None if copy.known else self.receipts.get(copy.key)
+            self.receipts[copy.key] = before or record
+        self.later.append(lambda: self.router.remembered(copy, before))
 
     def _listing(self) -> Listing:
         return Listing(sorted(self.listed), sorted(self.lapsed), not self.mending)
@@ -286,7 +358,7 @@ class Cluster:
         ttl_ms = max(1, int((last - self.now) * 1000))
         frames = [item.push.frame for item in flight.items]
         flight.sent = True
-        return Batch(flight.id, self.now, ttl_ms, flight.targets(), frames, isinstance(flight, Seek))
+        return Batch(flight.id, self.now, ttl_ms, flight.targets(self.now), frames, isinstance(flight, Seek))
 
     def _probe(self, probe: Probe, *, at_once: bool = False) -> None:
         if self.broker_away:
@@ -421,6 +493,7 @@ class Cluster:
         before = node.hub.add(socket)
         if before is not None:
             del self.where[before]
+            before.leave()
             node.acks.left(before)
             self._not_open_for_everyone(node.id, conn)
         if registered:
@@ -439,6 +512,7 @@ class Cluster:
         if node is None:
             return
         node.hub.remove(socket)
+        socket.leave()
         node.acks.left(socket)
         self._no_longer(node.id, socket.conn)
         self.later.append(lambda: self._release(socket.conn, Owner(node.id, socket.session)))
@@ -453,6 +527,7 @@ class Cluster:
         node.acks.answered(socket, f"p{number}", said, "1" if said is Said.REPLY else "")
 
     def _report(self, node: str, report: Report) -> None:
+        self.seen[report.said.name] += 1
         if self.nodes[node].hears and not self.broker_away:
             self.later.append(lambda: self.router.reported([report], self.now))
 
@@ -473,7 +548,7 @@ class Cluster:
         if self.now > batch.sent_at + batch.ttl_ms / 1000:
             reply = refuse(batch, node.id, Answer.EXPIRED)
         else:
-            reply = carry_out(node.hub, batch, node.id, node.acks)
+            reply = carry_out(node.hub, batch, node.id, node.acks, "", batch.sent_at)
             self.seen["refused while leaving"] += node.leaving and Answer.NOT_MINE in reply.answers
         if batch.id:
             self.replies.append(reply)
@@ -499,6 +574,7 @@ class Cluster:
         node.alive = node.paused = False
         for socket in list(node.hub):
             node.hub.remove(socket)
+            socket.leave()
             del self.where[socket]
 
     def pause(self, node: FakeNode) -> None:
@@ -581,6 +657,7 @@ class Cluster:
         """Let everything under way happen and every deadline pass."""
         for socket in self.sockets:
             socket.opened = True
+            socket.read_on(self.now)
         for _ in range(4):
             self.settle()
             self.pass_time(TIMEOUT_S)
@@ -589,12 +666,14 @@ class Cluster:
         self.settle()
 
     def close(self) -> None:
-        """Close the router, then let the nodes read what was sent."""
+        """Close the router, then let the nodes read what was sent, and clients what was promised."""
         self.router.close(self.look_up, self.now)
         for node in self.nodes.values():
             self.resume(node)
             while node.queue:
                 self.read(node)
+        for socket in self.sockets:
+            socket.leave()
 
 
 def is_for(push: Push, socket: FakeSocket) -> bool:
@@ -621,7 +700,10 @@ def check(cluster: Cluster) -> None:
     got = {number: Counter(_receivers(cluster, number)) for number in range(len(cluster.sent))}
     for sent in cluster.sent:
         assert len(sent.receipts) == 1, f"{sent.push.id} got {len(sent.receipts)} receipts"
-        check_truth(sent, got[sent.number])
+        if sent.number in cluster.copied:
+            check_copies(cluster, sent)
+        else:
+            check_truth(sent, got[sent.number])
         check_acks(cluster, sent)
     for socket in cluster.sockets:
         assert len(set(socket.received)) == len(socket.received), f"{socket.conn} got a push twice"
@@ -664,6 +746,24 @@ def check_truth(sent: Sent, got: Counter[str]) -> None:
         assert receipt.counts.get(Outcome.DELIVERED, 0) <= got.total()
 
 
+def check_copies(cluster: Cluster, sent: Sent) -> None:
+    """Check that what was written at its owner's was written once, and that copies got that receipt."""
+    (receipt,) = sent.receipts
+    copies = cluster.copied[sent.number]
+    assert all(len(receipts) == 1 for receipts in copies), f"{sent.push.id}: a copy without its one receipt"
+    by_owner = [
+        d for d in receipt.deliveries if d.outcome is Outcome.DELIVERED and d.route is not Route.FALLBACK
+    ]
+    if not by_owner or len(by_owner) < len(receipt.deliveries):
+        return
+    cluster.seen["copies of what was written"] += 1
+    for delivery in receipt.deliveries:
+        times = sum(s.received.count(sent.number) for s in cluster.sockets if s.conn == delivery.conn)
+        assert times == 1, f"{sent.push.id}: {delivery.conn} got it {times} times"
+    for (copy,) in copies:
+        assert copy.counts == receipt.counts, f"{sent.push.id}: {copy.counts}, not {receipt.counts}"
+
+
 def check_acks(cluster: Cluster, sent: Sent) -> None:
     """Check that who is said to have confirmed a push, or answered it, did."""
     for delivery in sent.receipts[0].deliveries:
@@ -676,8 +776,9 @@ def check_acks(cluster: Cluster, sent: Sent) -> None:
 
 def check_order(cluster: Cluster, socket: FakeSocket) -> None:
     """Check that pushes to one target came to a session in the order in which they were made."""
-    by_conn = [n for n in socket.received if Conn(socket.conn) in cluster.sent[n].push.targets]
-    by_user = [n for n in socket.received if n not in by_conn and _is_by_user(cluster.sent[n].push)]
+    received = [n for n in socket.received if n not in cluster.copied]
+    by_conn = [n for n in received if Conn(socket.conn) in cluster.sent[n].push.targets]
+    by_user = [n for n in received if n not in by_conn and _is_by_user(cluster.sent[n].push)]
     assert by_conn == sorted(by_conn), f"pushes to {socket.conn} came as {by_conn}"
     assert by_user == sorted(by_user), f"pushes to the user of {socket.conn} came as {by_user}"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,12 +19,18 @@ from sanic_ws.core.reception import carry_out
 from sanic_ws.core.reports import Report, Said
 from sanic_ws.errors import MalformedBatch
 
+if TYPE_CHECKING:
+    from sanic_ws.core.waiting import Late
+
 ASK = Order("p", wait="ack", ticket=7, timeout_ms=2000)
 ASK_REPLY = Order("p", wait="reply", ticket=7, timeout_ms=2000)
 FIRST = Order("p", wait="ack", first=True, ticket=7, timeout_ms=2000)
 ONCE = Order("p", once=True)
 ASK_ONCE = Order("p", once=True, wait="reply", ticket=8, timeout_ms=2000)
 CANCEL = Order("p", cancels=True)
+LATE = Order("p", overflow="drop_oldest", ticket=7)
+LATE_ONCE = Order("p", once=True, overflow="coalesce", key="k", ticket=7)
+LATE_ASK = Order("p", overflow="drop_oldest", wait="ack", ticket=7, timeout_ms=2000)
 
 
 @dataclass(eq=False)
@@ -35,7 +42,22 @@ class FakeSocket:
     generation: int = 0
     full: bool = False
     groups: Groups = NO_GROUPS
+    slow: bool = False
     written: list[bytes] = field(default_factory=list)
+    waiting: list[tuple[bytes, Late]] = field(default_factory=list)
+
+    def offer(self, frame: bytes, late: Late) -> Answer:
+        if not self.slow:
+            return Answer.DELIVERED if self.write(frame) else Answer.OVERLOADED
+        self.waiting.append((frame, late))
+        return Answer.WAITING
+
+    def end(self, *, sent: bool) -> None:
+        """Write the first frame that waits, or give it up."""
+        frame, late = self.waiting.pop(0)
+        if sent:
+            self.written.append(frame)
+        late.ended(sent)
 
     @property
     def writable(self) -> bool:
@@ -371,3 +393,109 @@ def test_order_where_none_are_carried_out_is_refused(desk):
 def test_order_in_a_fallback_for_who_is_not_here_is_not_here(desk):
     batch = Batch(1, 0.0, 1000, [order_target(ASK, "c")], [b"x"], seek=True)
     assert carry_out(desk.hub, batch, "n1", desk.acks).answers == bytes([Answer.NOT_MINE])
+
+
+# Pushes that wait for a slow client
+
+
+@pytest.mark.parametrize(("sent", "said"), [(True, Said.WRITTEN), (False, Said.DROPPED)])
+def test_sender_is_told_what_becomes_of_a_push_that_waits(desk, sent, said):
+    desk.a.slow = True
+    assert desk.acks.deliver(LATE, "a", b"x", None, "the sender") is Answer.WAITING
+    assert desk.reports == []
+    desk.a.end(sent=sent)
+    assert desk.reports == [("the sender", Report(7, "a", said))]
+    assert desk.is_empty
+
+
+def test_push_that_need_not_wait_is_delivered_and_nothing_is_told_later(desk):
+    assert desk.acks.deliver(LATE, "a", b"x") is Answer.DELIVERED
+    assert (desk.a.written, desk.said) == ([b"x"], [])
+
+
+@pytest.mark.parametrize("conn", ["nobody", "opening", "full", "of another user"])
+def test_push_that_may_wait_gets_the_same_answer_where_it_cannot(desk, conn):
+    desk.a.opened, desk.a.full = conn != "opening", conn == "full"
+    user_key = "2" if conn == "of another user" else None
+    target = "nobody" if conn == "nobody" else "a"
+    answer = desk.acks.deliver(LATE_ONCE, target, b"x", user_key)
+    assert answer is desk.hub.deliver(target, b"x", user_key)
+    assert answer is not Answer.DELIVERED
+
+
+def test_copies_of_a_push_that_waits_wait_with_it(desk):
+    desk.a.slow = True
+    later = replace(LATE_ONCE, ticket=8)
+    plain = Order("p", once=True)
+    answers = [desk.acks.deliver(order, "a", b"x") for order in (LATE_ONCE, later, plain)]
+    assert answers == [Answer.WAITING] * 3
+    desk.a.end(sent=True)
+    assert desk.said == [(7, "a", Said.WRITTEN, ""), (8, "a", Said.WRITTEN, "")]
+    assert desk.acks.deliver(plain, "a", b"x") is Answer.DELIVERED
+    assert desk.a.written == [b"x"]
+
+
+def test_copy_of_a_push_that_was_given_up_is_a_push_of_its_own(desk):
+    desk.a.slow = True
+    desk.acks.deliver(LATE_ONCE, "a", b"x")
+    desk.a.end(sent=False)
+    desk.a.slow = False
+    assert desk.acks.deliver(LATE_ONCE, "a", b"x") is Answer.DELIVERED
+    assert desk.a.written == [b"x"]
+
+
+def test_copies_that_are_told_are_bounded(desk, monkeypatch):
+    monkeypatch.setattr(module, "MOST_ASKING", 2)
+    desk.a.slow = True
+    assert {desk.acks.deliver(LATE_ONCE, "a", b"x") for _ in range(4)} == {Answer.WAITING}
+    desk.a.end(sent=True)
+    assert len(desk.said) == 2
+
+
+def test_client_confirms_what_it_has_got_and_not_what_waits_for_it(desk):
+    desk.a.slow = True
+    assert desk.acks.deliver(LATE_ASK, "a", b"x") is Answer.WAITING
+    desk.acks.answered(desk.a, "p", Said.ACK)
+    assert desk.said == []
+    desk.a.end(sent=True)
+    desk.acks.answered(desk.a, "p", Said.ACK)
+    assert [said for _, _, said, _ in desk.said] == [Said.WRITTEN, Said.ACK]
+    assert desk.is_empty
+
+
+def test_question_that_was_given_up_is_not_open(desk):
+    desk.a.slow = True
+    desk.acks.deliver(LATE_ASK, "a", b"x")
+    desk.a.end(sent=False)
+    assert [said for _, _, said, _ in desk.said] == [Said.DROPPED]
+    assert desk.is_empty
+    desk.acks.left(desk.a)
+    assert desk.said == []
+
+
+@pytest.mark.parametrize("target", ["*", "a", "@1 "])
+def test_push_that_comes_too_late_is_not_carried_out(desk, target):
+    order = Order("p", expires=0.5)
+    batch = Batch(1, 0.0, 1000, [order_target(order, target)], [b"x"])
+    assert carry_out(desk.hub, batch, "n1", desk.acks, "", desk.now - 0.5).answers == bytes([Answer.EXPIRED])
+    assert carry_out(desk.hub, batch, "n1", desk.acks, "", desk.now - 0.4).answers != bytes([Answer.EXPIRED])
+    assert desk.a.written == [b"x"]
+
+
+def test_of_many_those_that_are_slow_are_counted(desk):
+    desk.a.slow = True
+    order = Order("p", once=True, overflow="drop_oldest")
+    batch = Batch(1, 0.0, 1000, [order_target(order, everyone_target(frozenset()))] * 2, [b"x"] * 2)
+    reply = carry_out(desk.hub, batch, "n1", desk.acks)
+    counted = {int(Answer.DELIVERED): 1, int(Answer.WAITING): 1}
+    assert [dict(reply.details[number]) for number in (0, 1)] == [counted] * 2
+    desk.a.end(sent=False)
+    assert (len(desk.a.waiting), desk.b.written, desk.said) == (0, [b"x"], [])
+
+
+def test_push_that_may_wait_comes_behind_what_is_held_to_be_written_together(desk):
+    with desk.hub.corked():
+        desk.hub.deliver("a", b"1")
+        desk.acks.deliver(LATE, "a", b"2")
+        desk.hub.deliver("a", b"3")
+    assert desk.a.written == [b"1", b"2", b"3"]

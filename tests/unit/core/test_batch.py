@@ -18,7 +18,9 @@ from sanic_ws.core.batch import (
     everyone_target,
     read_close_target,
     read_everyone_target,
+    read_unless_target,
     read_user_target,
+    unless_target,
     user_target,
 )
 from sanic_ws.core.identity import User
@@ -50,6 +52,14 @@ def test_frame_shared_by_neighbours_is_sent_once():
     body = encode_batch(batch_of(("a", frame), ("b", frame), ("c", frame)))
     assert len(body) < 1100
     assert decode_batch(body).frames == [frame] * 3
+
+
+def test_connection_that_users_are_left_out_of():
+    written = unless_target("a", frozenset({"b", "@1;web", "@2"}))
+    assert read_unless_target(written) == ("a", {"@1;web", "@2"})
+    assert unless_target("a", frozenset({"b"})) == "a"
+    with pytest.raises(MalformedBatch):
+        read_unless_target("^a @1:2:3:4")
 
 
 def test_empty_batch_has_no_targets():

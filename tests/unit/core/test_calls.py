@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import pytest
 
 from sanic_ws.core import calls as module
 from sanic_ws.core.batch import Reply
 from sanic_ws.core.flights import Flight, Found, Owner
-from sanic_ws.core.identity import Conn, User
+from sanic_ws.core.identity import Conn, Everyone, User
 from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Answer, Outcome, Route
 from sanic_ws.core.push import Push
@@ -308,4 +310,134 @@ def test_router_that_is_closed_says_what_it_knows():
     router.replied(Reply(flight.id, "n1", bytes([Answer.DELIVERED])), 1)
     router.close(None, 1)
     assert [receipt.outcome for receipt in receipts] == [Outcome.DELIVERED]
+    assert isfinite(receipts[0].deliveries[0].latency_ms)
     assert router.open_items == 0
+
+
+# Pushes that wait for a slow client
+
+LATE = Order("", overflow="drop_oldest")
+LATE_ASK = Order("", overflow="drop_oldest", wait="ack")
+
+
+def slow(cluster, *conns):
+    for conn in conns:
+        socket_of(cluster, conn).slow = True
+
+
+def read_on(cluster, conn):
+    socket_of(cluster, conn).read_on(cluster.now)
+    cluster.settle()
+
+
+@pytest.mark.parametrize("conn", ["c0", "c2"])
+def test_receipt_waits_until_the_push_is_written(cluster, conn):
+    slow(cluster, conn)
+    sent = cluster.push(Conn(conn), order=LATE)
+    cluster.settle()
+    assert sent.receipts == []
+    cluster.now += 0.5
+    read_on(cluster, conn)
+    (delivery,) = sent.receipts[0].deliveries
+    assert (delivery.outcome, delivery.latency_ms) == (Outcome.DELIVERED, 500.0)
+    assert delivery.route is (Route.LOCAL if cluster.local and conn == "c2" else Route.DIRECT)
+
+
+def test_push_that_may_wait_and_need_not_is_delivered_at_once(cluster):
+    sent = cluster.push(User(1), order=LATE)
+    cluster.settle()
+    assert outcomes(sent) == {"c0": Outcome.DELIVERED, "c1": Outcome.DELIVERED}
+
+
+def test_push_through_the_fallback_waits_as_well(cluster):
+    slow(cluster, "c0")
+    del cluster.owners["c0"]
+    sent = cluster.push(Conn("c0"), order=LATE)
+    cluster.settle()
+    assert sent.receipts == []
+    read_on(cluster, "c0")
+    assert (outcomes(sent), sent.receipts[0].deliveries[0].route) == ({"c0": "delivered"}, Route.FALLBACK)
+
+
+@pytest.mark.parametrize("how", ["replaced", "gone", "too late"])
+def test_push_that_is_given_up_is_overloaded(cluster, how):
+    slow(cluster, "c0")
+    order = Order("", overflow="coalesce", key="k", expires=0.5)
+    sent = cluster.push(Conn("c0"), order=order)
+    cluster.settle()
+    if how == "replaced":
+        cluster.push(Conn("c0"), order=order)
+    elif how == "gone":
+        cluster.disconnect(socket_of(cluster, "c0"))
+    else:
+        cluster.now += 0.5
+        read_on(cluster, "c0")
+    cluster.settle()
+    assert outcomes(sent) == {"c0": Outcome.OVERLOADED}
+
+
+def test_push_that_waits_for_too_long_is_unknown(cluster):
+    slow(cluster, "c0", "c1")
+    sent = cluster.push(User(1), order=LATE, timeout_s=1.0)
+    cluster.settle()
+    read_on(cluster, "c1")
+    cluster.pass_time(0.9)
+    assert sent.receipts == []
+    cluster.pass_time(0.1)
+    assert outcomes(sent) == {"c0": Outcome.UNKNOWN, "c1": Outcome.DELIVERED}
+
+
+def test_report_may_come_before_the_answer(cluster):
+    slow(cluster, "c0")
+    sent = cluster.push(Conn("c0"), order=LATE)
+    cluster.happen()
+    cluster.happen()
+    cluster.advance()
+    cluster.read(cluster.nodes["n1"])
+    socket_of(cluster, "c0").read_on(cluster.now)
+    cluster.happen()
+    assert sent.receipts == []
+    cluster.settle()
+    assert outcomes(sent) == {"c0": Outcome.DELIVERED}
+
+
+def test_client_confirms_what_has_waited(cluster):
+    slow(cluster, "c0", "c1")
+    sent = cluster.push(User(1), order=LATE_ASK, timeout_s=1.0)
+    cluster.settle()
+    for conn in ("c0", "c1"):
+        read_on(cluster, conn)
+    say(cluster, "c0", sent)
+    assert sent.receipts == []
+    cluster.pass_time(1.0)
+    assert outcomes(sent) == {"c0": Outcome.ACKED, "c1": Outcome.DELIVERED}
+
+
+def test_many_do_not_hold_the_receipt_up(cluster):
+    slow(cluster, "c0")
+    sent = cluster.push(Everyone(), order=LATE)
+    cluster.settle()
+    assert sent.receipts[0].counts[Outcome.UNKNOWN] >= 1
+    assert sent.receipts[0].counts[Outcome.DELIVERED] == 2
+
+
+# Pushes that expire
+
+
+def test_push_that_has_not_been_sent_in_time_is_not_sent(cluster):
+    late = cluster.push(Conn("c0"), order=Order("", expires=0.5))
+    cluster.pass_time(0.5)
+    cluster.settle()
+    assert outcomes(late) == {"c0": Outcome.UNAVAILABLE}
+    assert socket_of(cluster, "c0").received == []
+
+
+def test_push_that_is_read_too_late_is_not_written_and_its_batch_is(cluster):
+    late = cluster.push(Conn("c0"), order=Order("", expires=0.5))
+    other = cluster.push(Conn("c0"))
+    cluster.settle(except_node="n1")
+    cluster.pass_time(0.6)
+    assert late.receipts == []
+    cluster.settle()
+    assert (outcomes(late), outcomes(other)) == ({"c0": Outcome.UNAVAILABLE}, {"c0": Outcome.DELIVERED})
+    assert socket_of(cluster, "c0").received == [other.number]

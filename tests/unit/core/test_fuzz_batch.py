@@ -24,6 +24,7 @@ from sanic_ws.core.batch import (
     encode_reply,
     everyone_target,
     group_target,
+    unless_target,
     user_target,
 )
 from sanic_ws.core.closing import CloseCode
@@ -45,10 +46,11 @@ targets = st.one_of(
     st.builds(close_target, conns, st.sampled_from(CloseCode), st.sampled_from(["", "1"])),
     st.just(user_target(User(1), frozenset({"c1"}))),
     st.just(everyone_target(frozenset())),
+    st.builds(unless_target, conns, st.just(frozenset({"c0", "@1;web"}))),
     st.just(group_target("g", frozenset({"c0", "@1;web"}))),
     st.builds(change_target, st.builds(Change, conns, st.sampled_from(["g", "g g"]), st.booleans())),
     st.text(max_size=12).map(lambda text: text.replace("\n", "")),
-    st.tuples(st.sampled_from("@*=!#<>"), st.text(max_size=12))
+    st.tuples(st.sampled_from("@*=^!#<>"), st.text(max_size=12))
     .map("".join)
     .map(lambda t: t.replace("\n", "")),
 )

@@ -267,6 +267,16 @@ def test_connections_and_users_are_left_out(hub, exclude, got):
     assert [socket.conn for socket in hub.others(exclude)] == list(got)
 
 
+@pytest.mark.parametrize(
+    ("exclude", "left_out"),
+    [({"a"}, ""), ({"@1"}, "ab"), ({"@1;web"}, "a"), ({"@1;tv", "@2"}, ""), ({"@1;app", "c"}, "b")],
+)
+def test_connection_of_a_user_is_left_out(hub, exclude, left_out):
+    for conn, user in (("a", WEB), ("b", APP), ("c", None)):
+        grouped(hub, conn, G, user)
+    assert "".join(conn for conn in "abcd" if hub.is_left_out(conn, exclude)) == left_out
+
+
 def test_newer_session_and_removed_one_leave_groups(hub):
     old = grouped(hub, "a", G)
     new = grouped(hub, "a", Groups())

@@ -76,6 +76,16 @@ def test_raw_text_that_is_no_unicode_is_refused():
         ({"type": "t", "timeout_s": 61}, "timeout_s"),
         ({"type": "t", "timeout_s": float("nan")}, "timeout_s"),
         ({"type": "t", "exclude": "abc"}, "except"),
+        ({"type": "t", "ttl_s": 0}, "ttl_s"),
+        ({"type": "t", "ttl_s": float("nan")}, "ttl_s"),
+        ({"type": "t", "ttl_s": float("inf")}, "ttl_s"),
+        ({"type": "t", "overflow": "newest"}, "overflow"),
+        ({"type": "t", "overflow": "coalesce"}, "coalesce_key"),
+        ({"type": "t", "overflow": "coalesce", "coalesce_key": ""}, "coalesce_key"),
+        ({"type": "t", "overflow": "coalesce", "coalesce_key": "k" * 129}, "coalesce_key"),
+        ({"type": "t", "overflow": "coalesce", "coalesce_key": "\ud800"}, "coalesce_key"),
+        ({"type": "t", "overflow": "drop_oldest", "coalesce_key": "k"}, "coalesce_key"),
+        ({"type": "t", "coalesce_key": "k"}, "coalesce_key"),
         ({}, "type"),
         ({"type": "t", "raw": "x"}, "type"),
         ({"type": "connected"}, "type"),
@@ -139,8 +149,6 @@ def test_connections_and_users_are_left_out():
         (Everyone(), ["a b"], "except[0]"),
         (Everyone(), ["a", "@1"], "except[1]"),
         (Everyone(), ["a"] * 1001, "except"),
-        (Conn("a"), [User(1)], "except"),
-        ([User(2), Conn("a")], [User(1)], "except"),
     ],
 )
 def test_what_cannot_be_left_out_is_refused(to, exclude, field):
@@ -173,10 +181,14 @@ def test_whole_request_is_read():
         "timeout_ms": 1500,
         "except": ["b", {"user": {"userId": 1}}],
         "offline": "fail",
+        "ttl_s": 0.5,
+        "overflow": "coalesce",
+        "coalesce_key": "k",
     }
     request = read_push_request(value)
     assert (request.type, request.data, request.id, request.wait) == ("t", [1], "7", "ack")
     assert (request.timeout_s, list(request.exclude), request.wait_for) == (1.5, ["b", User(1)], "first")
+    assert (request.ttl_s, request.overflow, request.coalesce_key) == (0.5, "coalesce", "k")
 
 
 def test_contracts_own_example_is_read_but_for_what_comes_later():
@@ -251,6 +263,12 @@ def test_raw_and_base64_are_read():
         ({**PUSH, "timeout_ms": 0}, "timeout_ms"),
         ({**PUSH, "timeout_ms": 60_001}, "timeout_ms"),
         ({**PUSH, "timeout_ms": 10**400}, "timeout_ms"),
+        ({**PUSH, "ttl_s": "5"}, "ttl_s"),
+        ({**PUSH, "ttl_s": True}, "ttl_s"),
+        ({**PUSH, "ttl_s": 10**400}, "ttl_s"),
+        ({**PUSH, "overflow": None}, "overflow"),
+        ({**PUSH, "overflow": []}, "overflow"),
+        ({**PUSH, "overflow": "coalesce", "coalesce_key": 5}, "coalesce_key"),
         ({**PUSH, "except": "a"}, "except"),
         ({**PUSH, "except": ["a", ""]}, "except[1]"),
         ({**PUSH, "except": [{"conn": "a"}]}, "except[0]"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sanic_ws.core.batch import Reply
 from sanic_ws.core.flights import Flight, Forget, Found, Limits
 from sanic_ws.core.groups import Change
 from sanic_ws.core.identity import Conn, Everyone, Group, User
+from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Answer, Cause, Outcome, Route
 from sanic_ws.core.push import Push
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe
-from tests.unit.core.cluster import GROUP, IN_GROUP, TIMEOUT_S, Cluster, Sent, check, check_empty
+from tests.unit.core.cluster import GROUP, IN_GROUP, TIMEOUT_S, USERS, Cluster, Sent, check, check_empty
 
 NOW = 100.0
 WEB, APP = User(1, from_type="web"), User(1, from_type="app")
@@ -169,6 +172,29 @@ def test_excluded_connection_gets_nothing(cluster):
     cluster.settle()
     assert receipt_of(sent).deliveries == []
     assert received(cluster, "c0") == [[]]
+
+
+@pytest.mark.parametrize("conn", ["c0", "c2"])
+@pytest.mark.parametrize("sought", [False, True])
+@pytest.mark.parametrize("order", [None, Order("p", once=True)])
+def test_connection_of_an_excluded_user_gets_nothing(cluster, conn, sought, order):
+    user = USERS[conn]
+    for exclude, got in (([f"@{user.key}"], 0), (["@9", f"@{user.key};tv"], 1)):
+        if sought:
+            cluster.owners.clear()
+        order = order and replace(order, push_id=f"p{got}")
+        sent = cluster.push(Conn(conn), exclude=exclude, order=order)
+        cluster.settle()
+        assert [d.conn for d in receipt_of(sent).deliveries] == [conn] * got
+        assert [len(frames) for frames in received(cluster, conn)] == [got]
+    assert cluster.router.open_items == 0
+
+
+def test_users_are_left_out_of_connections_and_users_alike(cluster):
+    sent = cluster.push(Conn("c0"), Conn("c2"), User(1), exclude=["@1"])
+    cluster.settle()
+    assert [d.conn for d in receipt_of(sent).deliveries] == ["c2"]
+    assert received(cluster, "c1") == [[]]
 
 
 def test_asking_to_close_reaches_the_owner(cluster):

@@ -35,6 +35,23 @@ ORDERS = (
     Order("", wait="reply", first=True),
 )
 
+ONCE = Order("", once=True)
+ONCE_LATE = (
+    Order("", once=True, overflow="drop_oldest"),
+    Order("", once=True, overflow="coalesce", key="a"),
+    Order("", once=True, overflow="coalesce", key="a", wait="ack"),
+)
+
+
+LATE = (
+    Order("", overflow="drop_oldest"),
+    Order("", overflow="drop_oldest", expires=0.5),
+    Order("", overflow="coalesce", key="a"),
+    Order("", overflow="coalesce", key="b", expires=1.0),
+    Order("", overflow="coalesce", key="a", wait="ack"),
+    Order("", overflow="drop_oldest", wait="reply", first=True),
+)
+
 
 def rest(cluster: Cluster, arg: int) -> None:
     pass
@@ -78,6 +95,31 @@ def ask_user(cluster: Cluster, arg: int) -> None:
 
 def ask_several(cluster: Cluster, arg: int) -> None:
     cluster.push(*SEVERAL[arg % 4], order=ORDERS[arg // 3])
+
+
+def push_late(cluster: Cluster, arg: int) -> None:
+    cluster.push(Conn(CONNS[arg % 3]) if arg < 6 else SINGLE_USERS[arg % 4], order=LATE[arg % 6])
+
+
+def push_late_to_many(cluster: Cluster, arg: int) -> None:
+    cluster.push(Everyone() if arg % 2 else Group(GROUP), order=LATE[arg % 4])
+
+
+def push_once(cluster: Cluster, arg: int) -> None:
+    target = Conn(CONNS[arg % 3]) if arg < 8 else SINGLE_USERS[arg % 4]
+    cluster.push(target, order=ONCE)
+
+
+def push_once_late(cluster: Cluster, arg: int) -> None:
+    target = Conn(CONNS[arg % 3]) if arg < 8 else SINGLE_USERS[arg % 4]
+    cluster.push(target, order=ONCE_LATE[arg % 3])
+
+
+def copy(cluster: Cluster, arg: int) -> None:
+    """One of the last pushes with an id is made once more."""
+    pushes = [sent for sent in cluster.sent if sent.push.order is not None and sent.push.order.once]
+    if pushes:
+        cluster.copy(pushes[-1 - arg % min(3, len(pushes))])
 
 
 def say(cluster: Cluster, arg: int) -> None:
@@ -205,6 +247,16 @@ def fill(cluster: Cluster, arg: int) -> None:
         socket.full = not socket.full
 
 
+def slow(cluster: Cluster, arg: int) -> None:
+    """Have a client read slowly, or take all that waits."""
+    if cluster.sockets:
+        socket = cluster.sockets[arg % len(cluster.sockets)]
+        if socket.slow:
+            socket.read_on(cluster.now)
+        else:
+            socket.slow = True
+
+
 def _node(cluster: Cluster, arg: int):
     return cluster.nodes[NODES[arg % 3]]
 
@@ -224,6 +276,16 @@ TROUBLES = {
     "full sockets": [fill, connect],
     "registry emptied": [empty_registry, heartbeat, heartbeat, heartbeat, move, connect],
     "answers of clients": [*[ask_conn, ask_user, ask_several] * 2, *[say] * 6, *MOVES, wait_long, lose_owner],
+    "slow clients": [
+        *[push_late] * 6,
+        *[slow] * 4,
+        *[say, push_late_to_many, *MOVES, move, wait_briefly, wait_long, lose_owner, fill, kill, lose_reply],
+    ],
+    "copies": [*[push_once, copy, copy] * 2, *[move, connect, disconnect], settle, lose_owner, kill],
+    "copies of what waits": [
+        *[push_once_late, push_once_late, copy, copy, slow] * 2,
+        *[say, move, connect, disconnect, settle, wait_briefly, lose_owner, kill],
+    ],
     "several targets": [push_several, push_several, push_except, push_everyone, toggle_registry],
 }
 TROUBLES["groups"] = [
@@ -235,11 +297,14 @@ TROUBLES["everything"] = [step for steps in TROUBLES.values() for step in steps]
 MOVED = ["claimed before the old release", "release after the new claim"]
 HAPPENS = {
     "moves": MOVED,
+    "copies": ["copies of what was written", "a copy after the receipt", "killed", *MOVED],
     "deaths": ["killed", *MOVED],
     "nodes leaving": ["left in order", "read while leaving", "refused while leaving", *MOVED],
     "nodes paused": ["resumed as a zombie", "lease ended while paused", "asserted again", *MOVED],
     "everything": ["killed", "left in order", "refused while leaving", *MOVED],
     "answers of clients": ["a client answered", "acked", "replied", "first of several"],
+    "slow clients": ["WRITTEN", "DROPPED"],
+    "copies of what waits": ["WRITTEN", "DROPPED", "copies of what was written", "a copy after the receipt"],
     "registry emptied": ["registry emptied", "asserted again", "older session refused", *MOVED],
 }
 
@@ -247,6 +312,9 @@ PUSHES = {
     ask_conn,
     ask_user,
     ask_several,
+    push_once,
+    push_once_late,
+    copy,
     push_conn,
     push_user,
     push_several,
@@ -254,6 +322,8 @@ PUSHES = {
     push_everyone,
     push_group,
     push_hastily,
+    push_late,
+    push_late_to_many,
 }
 
 

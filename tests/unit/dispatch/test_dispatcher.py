@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from time import monotonic
+from unittest.mock import ANY
 
 import pytest
 
@@ -13,10 +14,12 @@ from sanic_ws.core.flights import Found, Listing, Owner, UserConnection
 from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import Conn, Everyone, User
+from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Answer, Outcome, Receipt, Route
 from sanic_ws.core.push import Push
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import BrokerLost, BrokerUnavailable, QueueFull, RegistryUnavailable, Unroutable
+from tests.integration.peers import eventually
 
 DELIVERED = bytes([Answer.DELIVERED])
 NOT_MINE = bytes([Answer.NOT_MINE])
@@ -32,16 +35,29 @@ class FakeDirectory:
         self.away = False
         self.looked_up: list[tuple[list[str], list[str]]] = []
         self.released = []
+        self.receipts: dict[str, bytes] = {}
+        self.kept = []
+        self.keep_gate = asyncio.Event()
+        self.keep_gate.set()
+        self.asked_for: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.nodes_gate = asyncio.Event()
         self.nodes_gate.set()
 
-    async def look_up(self, conns, users):
+    async def keep(self, kept):
+        self._check()
+        self.kept += kept
+        await self.keep_gate.wait()
+        return [self.receipts.get(each.key) for each in kept]
+
+    async def look_up(self, conns, users, copies=()):
         self.looked_up.append((list(conns), list(users)))
+        self.asked_for.append(list(copies))
         await self.gate.wait()
         self._check()
-        return Found([self.owners.get(c) for c in conns], [self.users.get(u, []) for u in users])
+        owners, users = [self.owners.get(c) for c in conns], [self.users.get(u, []) for u in users]
+        return Found(owners, users, records=[self.receipts.get(key) for key in copies])
 
     async def listing(self):
         await self.nodes_gate.wait()
@@ -118,7 +134,7 @@ async def dispatcher(directory, broker):
     await dispatcher.close()
 
 
-def submit(dispatcher, *targets, timeout_s=2.0) -> asyncio.Future[Receipt]:
+def submit(dispatcher, *targets, timeout_s=2.0, order=None) -> asyncio.Future[Receipt]:
     future = asyncio.get_running_loop().create_future()
     now = monotonic()
     push = Push(
@@ -128,6 +144,7 @@ def submit(dispatcher, *targets, timeout_s=2.0) -> asyncio.Future[Receipt]:
         started=now,
         deadline=now + timeout_s,
         done=lambda push: future.set_result(push.receipt()),
+        order=order,
     )
     dispatcher.submit([push])
     return future
@@ -364,3 +381,54 @@ async def test_closing_ends_what_is_open(directory, broker):
     outcomes = [(await receipt_of(future)).outcome for future in (sent, waiting)]
     assert outcomes == [Outcome.UNKNOWN, Outcome.UNAVAILABLE]
     assert dispatcher.open_items == 0
+
+
+ONCE = Order("mine", once=True)
+
+
+async def test_receipt_is_kept_before_it_is_given_out(dispatcher, broker, directory):
+    sent = submit(dispatcher, Conn("c0"), order=ONCE)
+    _, batch = await broker.next()
+    directory.keep_gate.clear()
+    answer(dispatcher, batch, "n1")
+    await eventually(lambda: directory.kept, "it to be kept")
+    assert not sent.done()
+    directory.keep_gate.set()
+    assert (await receipt_of(sent)).outcome is Outcome.DELIVERED
+    (kept,) = directory.kept
+    directory.receipts[kept.key] = kept.record
+    copy = await receipt_of(submit(dispatcher, Conn("c0"), order=ONCE))
+    assert copy.to_json() == (await receipt_of(sent)).to_json() | {"deliveries": [ANY]}
+    assert (broker.sent, len(directory.kept)) == ([], 1)
+
+
+async def test_registry_that_keeps_nothing_holds_no_receipt_back(dispatcher, broker, directory):
+    sent = submit(dispatcher, Conn("c0"), order=ONCE)
+    _, batch = await broker.next()
+    directory.away = True
+    answer(dispatcher, batch, "n1")
+    assert (await receipt_of(sent)).outcome is Outcome.DELIVERED
+    assert directory.kept == []
+
+
+async def test_closing_gives_out_what_is_being_kept(directory, broker):
+    dispatcher = Dispatcher(directory, broker)
+    sent = submit(dispatcher, Conn("c0"), order=ONCE)
+    _, batch = await broker.next()
+    directory.keep_gate.clear()
+    answer(dispatcher, batch, "n1")
+    await eventually(lambda: directory.kept, "it to be kept")
+    closing = asyncio.create_task(dispatcher.close())
+    assert not sent.done()
+    directory.keep_gate.set()
+    await closing
+    assert (await receipt_of(sent)).outcome is Outcome.DELIVERED
+    assert dispatcher.open_items == 0
+
+
+async def test_push_without_an_id_looks_nothing_else_up(dispatcher, broker, directory):
+    sent = submit(dispatcher, Conn("c0"))
+    _, batch = await broker.next()
+    answer(dispatcher, batch, "n1")
+    await receipt_of(sent)
+    assert (directory.asked_for, directory.kept) == ([[]], [])

@@ -57,15 +57,30 @@ async def test_push_gets_its_receipt(answer, dispatcher):
 
 
 async def test_redelivered_is_unknown_and_not_pushed(answer, dispatcher):
-    assert await answer(PUSH, redelivered=True) == {
-        "id": "p-1",
-        "outcome": "unknown",
-        "counts": {"unknown": 1},
-    }
-    several = {**PUSH, "to": {"conns": ["a", "b"]}, "id": "p-2"}
-    answered = await answer({"pushes": [PUSH, several]}, redelivered=True)
+    push = {name: value for name, value in PUSH.items() if name != "id"}
+    answered = await answer(push, redelivered=True)
+    assert (answered["outcome"], answered["counts"]) == ("unknown", {"unknown": 1})
+    several = {**push, "to": {"conns": ["a", "b"]}}
+    answered = await answer({"pushes": [push, several]}, redelivered=True)
     assert [r["counts"] for r in answered["receipts"]] == [{"unknown": 1}, {"unknown": 2}]
     assert dispatcher.pushes == []
+
+
+async def test_redelivered_with_an_id_is_pushed_again(answer, dispatcher):
+    assert (await answer(PUSH, redelivered=True))["outcome"] == "delivered"
+    without = {name: value for name, value in PUSH.items() if name != "id"}
+    quiet = {**PUSH, "id": "p-3", "wait": "none"}
+    answered = await answer({"pushes": [without, PUSH, quiet, without]}, redelivered=True)
+    outcomes = [receipt["outcome"] for receipt in answered["receipts"]]
+    assert outcomes == ["unknown", "delivered", "unknown", "unknown"]
+    assert [push.id for push in dispatcher.pushes] == ["p-1", "p-1", "p-3"]
+
+
+async def test_calls_are_counted():
+    calls = Calls(FakeDispatcher(), 1024)
+    for body, answered in ((json.dumps(PUSH).encode(), True), (b"junk", True), (b"junk", False)):
+        await calls.answer(Call(body, answered=answered))
+    assert calls.outcomes == {"answered": 1, "failed": 1, "set_aside": 1}
 
 
 async def test_error_is_the_same_when_redelivered(answer):

@@ -176,7 +176,7 @@ async def test_client_that_does_not_wait_for_its_connection_leaves_the_id_to_who
     registry.gate.set()
 
     async def is_firsts():
-        owners, _, _ = await registry.look_up(["c"], [])
+        owners, *_ = await registry.look_up(["c"], [])
         return hub.get("c") is first and owners == [Owner("node", "1")]
 
     await membership.assert_again(first)

@@ -75,6 +75,9 @@ class FakeOwner:
     def stuck(self, connection, *, paused):
         self.told.append(("stuck", paused))
 
+    def slow(self, connection, *, waits):
+        self.told.append(("slow", waits))
+
 
 class Peers:
     """A connection and its client."""

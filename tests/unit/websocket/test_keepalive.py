@@ -13,6 +13,7 @@ class FakeConnection:
         self.left = False
         self.pings = 0
         self.closed: list[int] = []
+        self.expired: list[float] = []
         self.aborted = False
 
     def ping(self):
@@ -20,6 +21,9 @@ class FakeConnection:
 
     def close(self, code, reason=""):
         self.closed.append(code)
+
+    def expire(self, now):
+        self.expired.append(now)
 
     def abort(self):
         self.aborted = self.left = True
@@ -208,3 +212,13 @@ async def test_it_runs_until_cancelled(keep_alive, monkeypatch):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_what_waits_for_slow_connections_is_looked_through(keep_alive):
+    slow, caught_up, gone, _ = watch(keep_alive, 4)
+    for connection in (slow, caught_up, gone):
+        keep_alive.slow(connection, waits=True)
+    keep_alive.slow(caught_up, waits=False)
+    keep_alive.discard(gone)
+    keep_alive.give_up(5.0)
+    assert [c.expired for c in (slow, caught_up, gone)] == [[5.0], [], []]

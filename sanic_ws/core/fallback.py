@@ -86,8 +86,7 @@ class Fallback:
             return
         items = self._lane.take(min(self._limits.batch_items, int(self._budget)), self._limits.batch_bytes)
         self._budget -= len(items)
-        started = max(item.push.started for item in items)
-        seek = Seek(next(self._ids), "", items, first_deadline(items), started=started)
+        seek = Seek(next(self._ids), "", items, first_deadline(items))
         self._seeks[seek.id] = seek
         self._actions.append(seek)
 
@@ -154,7 +153,7 @@ class Fallback:
             if (self._ledger.closing or seek.deadline <= now) and self._expire_seek(seek, now):
                 del self._seeks[seek.id]
                 continue
-            if not seek.probed and seek.sent and now - seek.started > self._limits.probe_after_s:
+            if not seek.probed and now - seek.broadcast_at > self._limits.probe_after_s:
                 seek.probed = True
                 self._actions.extend(Probe(node, seek) for node in seek.silent - seek.suspects)
             if seek.vanished or not seek.whole:

@@ -233,7 +233,7 @@ class Limits:
         seeks: fallback batches that may be open at once.
         seek_items: items that may wait for the fallback; past it a push is `overloaded` at once.
         seek_items_per_s: items that go into the fallback: each costs every node of the cluster.
-        probe_after_s: when a silent node's queue is probed.
+        probe_after_s: when a node's queue is probed that is silent since it was asked.
         strangers_s: how long nodes that are not in the list are waited for, while it is made anew.
         leaving_s: how long a node is waited for whose queue has just gone: it may yet answer.
     """

@@ -44,7 +44,6 @@ class Seek(Flight):
     one that went away in between may have written the frame.
 
     Attributes:
-        started: when the last of its pushes was.
         broadcast_at: when it was sent.
         certain: whether the registry could be asked which nodes there are; otherwise there may be others.
         whole: whether its list surely holds all that are there.
@@ -61,7 +60,6 @@ class Seek(Flight):
         probed: whether silent nodes have been probed.
     """
 
-    started: float = 0.0
     broadcast_at: float = inf
     certain: bool = True
     whole: bool = True

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
@@ -128,6 +128,17 @@ class Member:
         self.absences.append(Absence(self.id, self._lease_s, time.monotonic()))
 
 
+def check_logs(logs: Iterable[str]) -> None:
+    """Check that no node met what it did not expect.
+
+    Raises:
+        AssertionError: one did; with what its log says around it.
+    """
+    for log in logs:
+        before, found, after = log.partition("Traceback")
+        assert not found, f"{before[-5000:]}{found}{after[:15_000]}"
+
+
 class FaultCluster:
     """Some nodes on a Redis and a RabbitMQ, under a prefix of their own.
 
@@ -170,9 +181,7 @@ class FaultCluster:
             logs = [member.node.log.read_text() for member in self.members]
         finally:
             await self._stack.aclose()
-        for log in logs:
-            before, found, after = log.partition("Traceback")
-            assert not found, f"{before[-5000:]}{found}{after[:15_000]}"
+        check_logs(logs)
 
     @property
     def addresses(self) -> list[str]:

@@ -378,6 +378,20 @@ def test_only_silent_nodes_are_probed_and_only_once(cluster):
     assert probes == [[], ["n1", "n2"], []]
 
 
+def test_node_is_not_silent_because_a_push_took_long_before_it_was_asked(cluster):
+    """Its queue may be gone by then, as it leaves: it answers all the same what has come to it."""
+    sent = cluster.push(Conn("nobody"))
+    look_up(cluster)
+    cluster.pass_time(0.2)
+    look_up(cluster)
+    for one in cluster.nodes.values():
+        cluster.read(one)
+    cluster.deafen(cluster.nodes["n1"])
+    cluster.pass_time(0.09)
+    cluster.settle()
+    assert receipt_of(sent).outcome is Outcome.OFFLINE
+
+
 def test_nobody_listening_at_all_is_unavailable_for_a_listed_owner(cluster):
     for one in cluster.nodes.values():
         cluster.deafen(one)

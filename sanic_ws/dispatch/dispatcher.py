@@ -25,6 +25,7 @@ from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
 from sanic_ws.dispatch.asking import FIRST, Questions
 from sanic_ws.dispatch.rounds import Rounds
+from sanic_ws.dispatch.storing import Storing
 from sanic_ws.errors import (
     BrokerError,
     BrokerLost,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.push import Push
     from sanic_ws.core.reports import Report
     from sanic_ws.core.routing import Action
+    from sanic_ws.mailbox import Mailbox
     from sanic_ws.registry import Directory
 
 TICK_S = 0.05
@@ -69,6 +71,7 @@ class Dispatcher:
         node_id: the node that this dispatcher is part of, if any.
         hub: that node's connections.
         acks: carries out what is ordered beside of that node.
+        mailbox: where pushes are stored that are to be; without it none are.
 
     Attributes:
         look_up_s: how long the registry took for a round, seconds.
@@ -84,11 +87,13 @@ class Dispatcher:
         node_id: str | None = None,
         hub: Hub | None = None,
         acks: Acks | None = None,
+        mailbox: Mailbox | None = None,
     ) -> None:
         self._directory = directory
         self._broker = broker
         self._router = Router(node_id, hub, acks=acks)
         self._questions = Questions(broker)
+        self._storing = None if mailbox is None else Storing(mailbox, self.submit)
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
@@ -123,6 +128,23 @@ class Dispatcher:
         """What decides, and counts."""
         return self._router
 
+    @property
+    def stored(self) -> int:
+        """How many messages were stored, since the start."""
+        return 0 if self._storing is None else self._storing.stored
+
+    def send(self, pushes: Sequence[Push], *, stored: bool) -> None:
+        """Do as `submit` does, and store those before that are to be.
+
+        Args:
+            pushes: in their order, which they keep for each target.
+            stored: whether any of them is to be stored.
+        """
+        if self._storing is not None and (stored or self._storing.busy):
+            self._storing.submit(pushes)
+        else:
+            self.submit(pushes)
+
     def submit(self, pushes: Sequence[Push]) -> None:
         """Send pushes on their way; the ``done`` of each is called when it has its receipt."""
         self._router.submit_all(pushes, monotonic())
@@ -154,6 +176,8 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Stop; what is open ends as `unknown`, or as `unavailable` if it was certainly not sent."""
+        if self._storing is not None:
+            await self._storing.close()
         try:
             if self._cancels:
                 await asyncio.wait(self._cancels, timeout=CLOSE_TIMEOUT_S)

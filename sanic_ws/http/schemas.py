@@ -63,6 +63,7 @@ MAYBE_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 TIME: Schema = {"type": "string", "format": "date-time"}
 NO_TEXT: Schema = {"type": ["string", "null"]}
 NAME: Schema = {"type": "string", "minLength": 1}
+SINCE: Schema = {"type": "string", "maxLength": MAX_PUSH_ID_CHARS}
 OPTIONAL_ID_TEXT: Schema = {"type": "string", "maxLength": MAX_ID_CHARS}
 ID_TEXT: Schema = {**OPTIONAL_ID_TEXT, "minLength": 1, "not": {"const": "0"}}
 _ID: Schema = {

@@ -7,10 +7,20 @@ import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
-from sanic_ws.backends import make_broker, make_registry
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, Overflow, PushRequest, Target, Wait, WaitFor
+from sanic_ws.backends import make_broker, make_mailbox, make_registry
+from sanic_ws.core.requests import (
+    DEFAULT_TIMEOUT_S,
+    Excluded,
+    Offline,
+    Overflow,
+    PushRequest,
+    Target,
+    Wait,
+    WaitFor,
+)
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
+from sanic_ws.mailbox import Bounds
 from sanic_ws.publishing.sending import push_all
 
 if TYPE_CHECKING:
@@ -36,8 +46,11 @@ class Publisher:
         amqp_url: of the gateway's broker; ``SANIC_WS_AMQP_URL`` by default.
         prefix: the gateway's; ``SANIC_WS_PREFIX`` or ``sanic_ws`` by default.
 
+    Of what is stored for those who are away ``SANIC_WS_MAILBOX_MESSAGES``, ``SANIC_WS_MAILBOX_BYTES`` and
+    ``SANIC_WS_MAILBOX_WAIT_REPLICAS`` say the same as for the gateway, and have to.
+
     Raises:
-        InvalidField: a URL is missing or of an unknown kind.
+        InvalidField: a URL is missing or of an unknown kind, or one of these is no number.
     """
 
     def __init__(
@@ -46,12 +59,18 @@ class Publisher:
         self._redis_url = redis_url or _from_environment("redis_url")
         self._amqp_url = amqp_url or _from_environment("amqp_url")
         self._prefix = prefix or os.environ.get("SANIC_WS_PREFIX") or "sanic_ws"
+        self._bounds = Bounds(
+            _bound("mailbox_messages", Bounds.letters),
+            _bound("mailbox_bytes", Bounds.octets),
+            _bound("mailbox_wait_replicas", Bounds.replicas),
+        )
         self._dispatcher: Dispatcher | None = None
 
     async def __aenter__(self) -> Self:
         self._registry = make_registry(self._redis_url, self._prefix)
         self._broker = make_broker(self._amqp_url, self._prefix)
-        self._dispatcher = Dispatcher(self._registry, self._broker)
+        self._mailbox = make_mailbox(self._redis_url, self._prefix, self._bounds)
+        self._dispatcher = Dispatcher(self._registry, self._broker, mailbox=self._mailbox)
         try:
             await self._broker.open(self._dispatcher.on_reply)
             if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
@@ -68,6 +87,7 @@ class Publisher:
         # Each is closed, whatever becomes of the one before, a cancellation too.
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._registry.close)
+            stack.push_async_callback(self._mailbox.close)
             stack.push_async_callback(self._broker.close)
             await dispatcher.close()
 
@@ -86,6 +106,7 @@ class Publisher:
         ttl_s: float | None = None,
         overflow: Overflow = "drop",
         coalesce_key: str | None = None,
+        offline: Offline = "fail",
     ) -> Receipt:
         """Push one message; see `PushRequest` for the arguments.
 
@@ -94,7 +115,7 @@ class Publisher:
         Raises:
             InvalidField: an argument breaks the contract; nothing was sent.
         """
-        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key)
+        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key, offline)
         request = PushRequest(to, type, data, raw, id, *options)
         (receipt,) = await self.push_many([request])
         return receipt
@@ -110,6 +131,16 @@ class Publisher:
                 "use the publisher as a context manager: async with Publisher(...) as publisher"
             )
         return await push_all(self._dispatcher, requests)
+
+
+def _bound(name: str, default: int) -> int:
+    variable = f"SANIC_WS_{name.upper()}"
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal()):
+        raise InvalidField(variable, "must be a whole number")
+    return int(text)
 
 
 def _from_environment(name: str) -> str:

@@ -6,7 +6,16 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, Overflow, PushRequest, Target, Wait, WaitFor
+from sanic_ws.core.requests import (
+    DEFAULT_TIMEOUT_S,
+    Excluded,
+    Offline,
+    Overflow,
+    PushRequest,
+    Target,
+    Wait,
+    WaitFor,
+)
 from sanic_ws.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
@@ -67,9 +76,10 @@ class SyncPublisher:
         ttl_s: float | None = None,
         overflow: Overflow = "drop",
         coalesce_key: str | None = None,
+        offline: Offline = "fail",
     ) -> Receipt:
         """Push one message; see `Publisher.push`."""
-        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key)
+        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key, offline)
         request = PushRequest(to, type, data, raw, id, *options)
         (receipt,) = self.push_many([request])
         return receipt

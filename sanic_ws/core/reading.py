@@ -67,7 +67,7 @@ class Reader:
         self._start = start
         self._passed = [_Passed(start, last_id, gap=False)] if last_id else []
         self._forgot = False
-        self._sent: dict[str, None] = {}
+        self._sent: dict[str, None] = {last_id: None} if last_id else {}
         # Whether there is a gap between what the client has got last and what was passed last.
         self._broken = False
         self.at = start
@@ -82,25 +82,38 @@ class Reader:
         """Say whether a letter that is for these readers is for this session."""
         return not only or not self._names.isdisjoint(only.split(","))
 
-    def meet(self, place: Place, push_id: str) -> Meeting:
-        """Say what a letter is to this session; that nothing was done yet but found out."""
+    def meet(self, place: Place, push_id: str, *, live: bool = False) -> Meeting:
+        """Say what a letter is to this session; that nothing was done yet but found out.
+
+        Args:
+            place: where it is, or was when it was sent.
+            push_id: its push's id.
+            live: whether it was not read just now, so that it may be lost by now.
+        """
         if push_id in self._sent:
             return Meeting.PAST
-        if place.at > self.at:
-            if self._is_lost(place.after, place.after_id):
-                self._rewind(place.after)
-            return Meeting.NEXT if self._follows(place) else Meeting.AHEAD
         if self._knows(place.at, push_id):
-            return Meeting.PAST
-        if not self._is_lost(place.at, push_id):
-            return Meeting.MISSED
-        self._rewind(place.after)
-        return Meeting.NEXT if self._follows(place) else Meeting.AHEAD
+            return Meeting.PAST if place.at > self._start else Meeting.MISSED
+        follows = self._follows(place)
+        if place.at <= self.at:
+            if not self._is_lost(place.at, push_id):
+                return Meeting.MISSED
+            follows = self._rewind(place) and not live
+        elif self._is_lost(place.after, place.after_id):
+            follows = self._rewind(place) and not live
+        elif live and self._passed:
+            # Of two letters that follow the same one a server has lost one: which it is can only be read.
+            follows = place.after == self.at
+        return Meeting.NEXT if follows else Meeting.AHEAD
 
     def passed(self, place: Place, push_id: str, *, sent: bool, lost: bool = False) -> None:
         """Take in that a letter was sent, or is not for this session, or cannot be sent: it is lost."""
         gap = lost or not self._follows(place)
-        self._passed.append(_Passed(place.at, push_id, gap))
+        # Before the first letter of a mailbox there may have been others, that came and went.
+        hidden = place.after == NOWHERE
+        if not (self._passed or hidden or gap):
+            self._passed.append(_Passed(place.after, place.after_id, gap=True))
+        self._passed.append(_Passed(place.at, push_id, gap or hidden))
         self.at = place.at
         if len(self._passed) > MEMORY:
             del self._passed[0]
@@ -131,9 +144,7 @@ class Reader:
         if not self._passed:
             return True
         # Of a server that has lost its tail: what came behind that letter was passed.
-        return self._knows(after, place.after_id) or (
-            NOWHERE < after <= self._start and not self._forgot and not self._passed[0].at <= self._start
-        )
+        return self._knows(after, place.after_id)
 
     def _knows(self, at: Position, push_id: str) -> bool:
         index = bisect_left(self._passed, at, key=_position)
@@ -142,17 +153,17 @@ class Reader:
 
     def _is_lost(self, at: Position, push_id: str) -> bool:
         """Say whether a letter that was not passed lies among those that were, and in no gap."""
-        if at > self.at or at <= self._start or self._knows(at, push_id):
+        if at > self.at or not self._passed or self._knows(at, push_id):
             return False
         index = bisect_left(self._passed, at, key=_position)
         found = self._passed[index]
-        return found.at == at or not (found.gap or (index == 0 and self._forgot))
+        return found.at == at or not (found.gap or index == 0)
 
-    def _rewind(self, after: Position) -> None:
-        """Stand where a tail begins that has taken the place of another."""
-        del self._passed[bisect_right(self._passed, after, key=_position) :]
-        before = after if self._forgot else self._start
-        self.at = self._passed[-1].at if self._passed else before
+    def _rewind(self, place: Place) -> bool:
+        """Stand where a tail begins that has taken the place of another; say whether a letter begins it."""
+        del self._passed[bisect_right(self._passed, place.after, key=_position) :]
+        self.at = self._passed[-1].at if self._passed else place.after
+        return self._follows(place)
 
 
 def _position(passed: _Passed) -> Position:

@@ -69,7 +69,7 @@ class Reading:
 
         What is reckoned from that lies a little before the beginning: a letter more may be sent, none less.
         """
-        age_ms = int((monotonic() - self._began) * 1000) + 1
+        age_ms = int((monotonic() - self._began) * 1000) + 2
         start = Position(max(0, at.ms - age_ms))
         self.skips = self.skips or start
         return self.place(start)

@@ -1,11 +1,6 @@
 """Durable messages over real nodes: stored for those who are away, read in order wherever they come back."""
 
-import asyncio
-
-import pytest
-
-from sanic_ws import Conn, Publisher, User
-from tests.integration.peers import call, eventually, only, push, push_body, samples, unique
+from tests.integration.peers import push, unique
 
 COUNT = 250
 

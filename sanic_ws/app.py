@@ -17,13 +17,15 @@ from sanic_ws.core.requests import (
     DEFAULT_TIMEOUT_S,
     MAX_BODY_BYTES,
     Excluded,
+    Offline,
+    Overflow,
     PushRequest,
     Target,
     Wait,
     WaitFor,
 )
 from sanic_ws.core.tokens import Identity
-from sanic_ws.http import cluster, docs, errors, groups, health, metrics, push, sockets
+from sanic_ws.http import cluster, docs, errors, groups, health, mailboxes, metrics, push, sockets
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.node import Node
 from sanic_ws.publishing.sending import push_all
@@ -126,6 +128,10 @@ class Gateway:
         wait_for: WaitFor = "all",
         timeout_s: float = DEFAULT_TIMEOUT_S,
         exclude: Collection[Excluded] = (),
+        ttl_s: float | None = None,
+        overflow: Overflow = "drop",
+        coalesce_key: str | None = None,
+        offline: Offline = "fail",
     ) -> Receipt:
         """Push one message through this gateway's own node, wherever its targets are; as `Publisher.push`.
 
@@ -135,7 +141,8 @@ class Gateway:
             InvalidField: an argument breaks the contract; nothing was sent.
             RuntimeError: the gateway does not run.
         """
-        request = PushRequest(to, type, data, raw, id, wait, timeout_s, exclude, wait_for)
+        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key, offline)
+        request = PushRequest(to, type, data, raw, id, *options)
         (receipt,) = await self.push_many([request])
         return receipt
 
@@ -159,7 +166,7 @@ class Gateway:
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, groups, health, metrics, docs):
+        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs):
             app.blueprint(module.blueprint)
         if echo_path is not None:
             app.add_route(sockets.echo, echo_path, methods=["GET"], name="echo")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sanic import Blueprint, Request
 
 from sanic_ws.http.openapi import Answer, describe
-from sanic_ws.http.schemas import SINCE, TEXT, ref
+from sanic_ws.http.shapes import SINCE, TEXT, ref
 from sanic_ws.websocket.compressed import new_connection
 from sanic_ws.websocket.handshake import Refused, accept, client_address, hand_over, read_sign, read_since
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MEMORY = 64
 """Letters that a session remembers to have passed; that a server has lost more is not seen for certain."""
 
+BEHIND_MS = 5000
+"""How far the clock of a server may be behind that of the one whose place it takes."""
+
 
 class Meeting(Enum):
     """What a letter is to a session."""
@@ -77,6 +80,14 @@ class Reader:
     def skip(self, push_id: str) -> None:
         """Take in that the client has a letter, or that it is not for this session, wherever it lies."""
         self._sent[push_id] = None
+
+    def begin_at(self, start: Position) -> None:
+        """Stand at an earlier beginning, if nothing was passed yet, and it is not much earlier.
+
+        A server that takes over may have a clock that is behind; a letter that is much older is a copy.
+        """
+        if not self._passed and self._start.ms - BEHIND_MS <= start.ms < self._start.ms:
+            self._start = self.at = start
 
     def takes(self, only: str) -> bool:
         """Say whether a letter that is for these readers is for this session."""

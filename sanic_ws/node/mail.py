@@ -30,6 +30,8 @@ MOST_WAITING = 256
 """Live letters of one session that wait to be read from its mailbox; of any more nobody is told later."""
 LATE_S = 1.0
 """A session that is bound later than this after it began is not for what its user got until then."""
+PATIENCE_S = 3.0
+"""How long a session that is bound to nobody may be yet, before it is told that its letter is not there."""
 _ANSWERS = {Meeting.PAST: Answer.DELIVERED, Meeting.MISSED: Answer.OVERLOADED}
 
 
@@ -39,10 +41,12 @@ class Mail:
     Args:
         hub: the connections.
         mailbox: all mailboxes.
+        late_identity: whether clients may say who they are after they were connected.
     """
 
-    def __init__(self, hub: Hub, mailbox: Mailbox) -> None:
+    def __init__(self, hub: Hub, mailbox: Mailbox, *, late_identity: bool = False) -> None:
         self._hub = hub
+        self._late_identity = late_identity
         self._mailbox = mailbox
         self.replay = Replay(mailbox)
         self._readings: dict[Socket, Reading] = {}
@@ -69,7 +73,7 @@ class Mail:
         if posted.box != reading.box:
             reading.moves = True
         reader = reading.reader
-        if reader is None and reading.since is None:
+        if reading.since is None and (reader is None or posted.place.at <= reader.at):
             reader = reading.begin(posted.place.at)
         if reader is not None and posted.box == reading.box:
             meeting = reader.meet(posted.place, push_id, live=True)
@@ -114,6 +118,8 @@ class Mail:
         reading = self._replace(socket)
         reading.since = since
         reading.asked = reading.moves = True
+        if self._late_identity and socket.user is None:
+            reading.patient_until = monotonic() + PATIENCE_S
         self.replay.start(reading)
 
     def bound(self, socket: Socket) -> None:

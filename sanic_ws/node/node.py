@@ -73,7 +73,7 @@ class Node:
         self.broker = make_broker(settings.amqp_url, settings.prefix)
         self._reporting = Reporting(self._report)
         self.mailbox = self._make_mailbox()
-        self.mail = Mail(self.hub, self.mailbox)
+        self.mail = Mail(self.hub, self.mailbox, late_identity=settings.trust_client_identity)
         self.acks = Acks(self.hub, self._reporting.add, post=self.mail.deliver)
         self.dispatcher = Dispatcher(
             self.registry, self.broker, self.id, self.hub, self.acks, mailbox=self.mailbox

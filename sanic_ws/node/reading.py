@@ -36,6 +36,7 @@ class Reading:
         waits: by push id, who is told what becomes of them.
         stalled: whether its client is too slow, and says when it is not any more.
         told_away: whether its client knows that the mailbox is away.
+        patient_until: until when its client may say who it is, monotonic seconds.
         over: whether it has ended.
         task: reads, if anything is to be read.
     """
@@ -55,6 +56,7 @@ class Reading:
         self.waits: dict[str, list[Callable[[bool], None]]] = {}
         self.stalled = False
         self.told_away = False
+        self.patient_until = 0.0
         self.over = False
         self.task: asyncio.Task[None] | None = None
         self._began = began
@@ -64,13 +66,22 @@ class Reading:
         """Whether what comes live has to wait."""
         return self.task is not None or self.stalled or self.moves
 
+    @property
+    def patience_s(self) -> float:
+        """For how long its client may say who it is, seconds."""
+        return max(0.0, self.patient_until - monotonic())
+
     def begin(self, at: Position) -> Reader:
         """Stand where the session began, by a letter that was stored a moment ago.
 
         What is reckoned from that lies a little before the beginning: a letter more may be sent, none less.
+        A clock may have been set back since the first one came.
         """
         age_ms = int((monotonic() - self._began) * 1000) + 2
         start = Position(max(0, at.ms - age_ms))
+        if self.reader is not None:
+            self.reader.begin_at(start)
+            return self.reader
         self.skips = self.skips or start
         return self.place(start)
 

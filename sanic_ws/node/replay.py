@@ -49,7 +49,7 @@ class Replay:
 
     def start(self, reading: Reading) -> None:
         """Have a session read its mailbox, unless it does, or its client is too slow at this moment."""
-        if reading.task is None and not reading.stalled:
+        if reading.task is None and not (reading.stalled or reading.over):
             reading.task = asyncio.create_task(self._run(reading), name="sanic_ws.replay")
 
     async def _run(self, reading: Reading) -> None:
@@ -105,6 +105,11 @@ class Replay:
         if since is None:
             return None
         at = await self._mailbox.find(reading.box, since) if since else NOWHERE
+        patience_s = reading.patience_s
+        if patience_s and (at is None or not (since or (await self._mailbox.describe(reading.box)).size)):
+            # It may be in the mailbox of the user that the client is about to name.
+            asyncio.get_running_loop().call_later(patience_s, self.start, reading)
+            return None
         reading.found = at is not None
         return reading.place(NOWHERE) if at is None else reading.place(at, since)
 

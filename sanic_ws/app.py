@@ -17,6 +17,7 @@ from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
 from sanic_ws.http import cluster, docs, errors, groups, health, metrics, push, sockets
 from sanic_ws.http.deadlines import Deadlines
+from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
 from sanic_ws.websocket.authentication import Authentication
 from sanic_ws.websocket.clients import Clients
@@ -145,6 +146,7 @@ class Gateway:
         Args:
             echo_path: where to send messages back as they came, if anywhere.
         """
+        configure_logging(self.settings.log_format, self.settings.log_level)
         if self.settings.workers == 1:
             self._work(echo_path)
         else:

@@ -45,6 +45,10 @@ Subprotocol = Annotated[str, AfterValidator(_check_token)]
 GroupPattern = Annotated[str, AfterValidator(check_pattern)]
 TrustedNetwork = Annotated[Network, BeforeValidator(parse_network)]
 Limit = Annotated[int, Field(ge=0, le=1 << 40)]
+LogFormat = Annotated[Literal["text", "json"], BeforeValidator(lambda name: str(name).lower())]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"], BeforeValidator(lambda name: str(name).lower())
+]
 
 
 class Settings(BaseSettings):
@@ -135,6 +139,9 @@ class Settings(BaseSettings):
         (),
         description="networks of proxies that say where clients are (X-Forwarded-For, Forwarded), by commas",
     )
+
+    log_format: LogFormat = Field("text", description="text for people, or json: one object per line")
+    log_level: LogLevel = Field("info", description="the least that is logged: debug, info, warning or error")
 
     @property
     def keys(self) -> tuple[ApiKey, ...]:

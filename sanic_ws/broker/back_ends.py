@@ -6,7 +6,6 @@ A call is acknowledged when its answer has been confirmed, or when it was set as
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from sanic_ws.broker.link import CLOSE_TIMEOUT_S, GONE, reason, transient
 from sanic_ws.broker.port import Call
 from sanic_ws.broker.sending import publish
 from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 INBOUND_TIMEOUT_S = 2.0
 RETRY_S = 1.0
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 
 
 class RabbitBackEnds:
@@ -117,7 +117,7 @@ class RabbitBackEnds:
                 await consumer.ended.wait()
             except GONE as exc:
                 if not told:
-                    log.warning("calls of back ends are not taken for now: %s", reason(exc))
+                    log.warning("calls of back ends are not taken for now", reason=reason(exc))
                 told = True
             await consumer.close()
             await asyncio.sleep(random.uniform(0.1, 1) * RETRY_S)  # noqa: S311 - jitter
@@ -149,7 +149,7 @@ class RabbitBackEnds:
         try:
             await publish(self._link, names.direct, names.dead, body, transient(), REPLY_TIMEOUT_S)
         except BrokerError as exc:
-            log.warning("call not set aside: %s", reason(exc))
+            log.warning("call not set aside", reason=reason(exc))
 
 
 def _read_expiration(text: str | None) -> float | None:

@@ -10,7 +10,6 @@ to be sent then is refused at once. What is read goes on.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from sanic_ws.broker.back_ends import RabbitBackEnds
 from sanic_ws.broker.link import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S, GONE, Link, Names, reason, transient
 from sanic_ws.broker.sending import post, publish
 from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable, QueueFull, Unroutable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
@@ -33,7 +33,7 @@ REFUSAL_TIMEOUT_S = 1.0
 OPEN_ANSWERS = 1000
 RECONNECT_JITTER_S = 0.2
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 
 
 class RabbitBroker:
@@ -167,7 +167,7 @@ class RabbitBroker:
             async with asyncio.timeout(CLOSE_TIMEOUT_S + last_calls_s):
                 await self._link.leave(last_calls_s)
         except GONE as exc:
-            log.warning("queue not emptied: %s", reason(exc))
+            log.warning("queue not emptied", reason=reason(exc))
 
     async def close(self) -> None:
         """Answer the calls under way, in bounded time; close the queues and the connections."""
@@ -205,7 +205,7 @@ class RabbitBroker:
             wait=wait_random_exponential(multiplier=0.1, max=3),
             retry=retry_if_exception_type(GONE),
             before_sleep=lambda state: log.warning(
-                "RabbitMQ connect failed: %s", reason(state.outcome.exception() if state.outcome else None)
+                "RabbitMQ connect failed", reason=reason(state.outcome.exception() if state.outcome else None)
             ),
         )
         async for attempt in retrying:
@@ -238,12 +238,12 @@ class RabbitBroker:
             blocked = self._link.blocked
             if blocked is not was_blocked:
                 was_blocked = blocked
-                log.warning(
-                    "RabbitMQ %s",
-                    "takes nothing: it is short of memory or disk" if blocked else "takes messages again",
-                )
+                if blocked:
+                    log.warning("RabbitMQ takes nothing, it is short of memory or disk")
+                else:
+                    log.warning("RabbitMQ takes messages again")
             missed = 0 if self._heard or blocked else missed + 1
-        log.warning("RabbitMQ: nothing heard for %d beats", missed)
+        log.warning("nothing heard of RabbitMQ", beats=missed)
 
     async def _beat(self, link: Link) -> bool:
         """Send an empty message through the own queue; say whether the connection was lost within a beat."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from sanic_ws.broker.link import GONE, reason, transient
 from sanic_ws.errors import BrokerLost, BrokerUnavailable, QueueFull, Unroutable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from aiormq import spec
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sanic_ws.broker.link import Link
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 
 
 async def publish(
@@ -74,4 +74,4 @@ async def post(link: Link, key: str, body: bytes, timeout_s: float) -> None:
                 body, exchange=link.names.direct, routing_key=key, properties=transient(), wait=False
             )
     except GONE as exc:
-        log.debug("not sent: %s", reason(exc))
+        log.debug("not sent", reason=reason(exc))

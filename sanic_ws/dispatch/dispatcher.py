@@ -7,7 +7,6 @@ deadline. One look-up is under way at a time; what comes meanwhile goes into the
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from math import inf
@@ -32,6 +31,7 @@ from sanic_ws.errors import (
     RegistryUnavailable,
     Unroutable,
 )
+from sanic_ws.logs import event_log
 from sanic_ws.registry import Release
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ ROLL_CALL, ROLL_CALL_S = (1 << 32) - 1, 0.3
 CLOSE_TIMEOUT_S = 1.0
 CANCEL_TTL_MS = 5000
 
-log = logging.getLogger("sanic_ws.dispatch")
+log = event_log("sanic_ws.dispatch")
 
 
 class Dispatcher:
@@ -135,7 +135,7 @@ class Dispatcher:
                 return True
             reply = decode_reply(body)
         except MalformedBatch as exc:
-            log.warning("reply set aside: %s", exc)
+            log.warning("reply set aside", reason=str(exc))
             return False
         if reply.id >= FIRST:
             self._questions.replied(reply)
@@ -220,7 +220,7 @@ class Dispatcher:
             elif look_up.nodes:
                 listing = await self._directory.listing()
         except RegistryUnavailable as exc:
-            log.debug("look-up failed: %s", exc)
+            log.debug("look-up failed", reason=str(exc))
         self._under_way = None
         self._router.looked_up(look_up, found, listing, monotonic(), groups)
         self._advance()
@@ -229,7 +229,7 @@ class Dispatcher:
         try:
             self.learn(await self._directory.listing())
         except RegistryUnavailable as exc:
-            log.debug("nodes not known: %s", exc)
+            log.debug("nodes not known", reason=str(exc))
         self._listing = False
         self._listed_at = monotonic()
 
@@ -285,7 +285,7 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.debug("batch lost: %s", exc)
+            log.debug("batch lost", reason=str(exc))
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     async def _seek(self, flight: Seek) -> None:
@@ -295,7 +295,7 @@ class Dispatcher:
             doubted = self._router.doubt(listing, monotonic())
             await asyncio.gather(*(self._probe(Probe(node)) for node in doubted))
         except RegistryUnavailable as exc:
-            log.debug("nodes not known: %s", exc)
+            log.debug("nodes not known", reason=str(exc))
         if self._is_over(flight):
             return
         self._router.expect(flight, listing)
@@ -310,7 +310,7 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.debug("fallback lost: %s", exc)
+            log.debug("fallback lost", reason=str(exc))
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     def _is_over(self, flight: Flight) -> bool:
@@ -336,7 +336,7 @@ class Dispatcher:
         except Unroutable:
             self._router.probe_returned(probe, monotonic())
         except (QueueFull, BrokerUnavailable, BrokerLost):
-            log.debug("node %s could not be probed", probe.node)
+            log.debug("node could not be probed", node=probe.node)
 
     async def _forget(self, forget: Forget) -> None:
         try:
@@ -346,7 +346,7 @@ class Dispatcher:
                 [Release(forget.conn, forget.owner, forget.user, conn_too, presumed=True)]
             )
         except RegistryUnavailable:
-            log.debug("stale entry of %s stays", forget.owner.node)
+            log.debug("stale entry stays", node=forget.owner.node)
 
     async def _tell_cancelled(self, cancel: Cancel) -> None:
         """Tell clients that another one was quicker; once, as a time-out ends the question anyway."""
@@ -355,4 +355,6 @@ class Dispatcher:
         try:
             await self._broker.send(cancel.node, encode_batch(batch), CANCEL_TTL_MS)
         except BrokerError as exc:
-            log.debug("clients of %s not told that another was quicker: %s", cancel.node, type(exc).__name__)
+            log.debug(
+                "clients not told that another was quicker", node=cancel.node, reason=type(exc).__name__
+            )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
 from sanic_ws.core.outcomes import Outcome, Receipt
 from sanic_ws.core.requests import MAX_BODY_BYTES, PushRequest, read_push_request, read_push_requests
 from sanic_ws.errors import InvalidField, InvalidJSON, TooLarge
+from sanic_ws.logs import event_log
 from sanic_ws.publishing.sending import push_all
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sanic_ws.broker import Call
     from sanic_ws.dispatch import Dispatcher
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Calls:
@@ -50,7 +50,7 @@ class Calls:
             log.exception("call failed")
             error = _error("internal_error", "something went wrong here; it was logged")
         if not call.answered:
-            log.warning("call set aside: nobody waits for the error: %s", error["code"])
+            log.warning("call set aside, nobody waits for the error", code=error["code"])
             return None
         return json.dumps({"error": error})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.core.reports import encode_reports
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import MalformedBatch, RegistryUnavailable
+from sanic_ws.logs import event_log
 from sanic_ws.node.calls import Calls
 from sanic_ws.node.lease import Lease
 from sanic_ws.node.membership import Membership
@@ -44,7 +44,7 @@ LAST_CALLS_S = 0.5
 """How long a push may take to the queue from reading the registry, or from seeing that the queue is there."""
 VERSION = version("sanic-ws")
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Node:
@@ -150,7 +150,7 @@ class Node:
                 await self.membership.close()
                 await self.registry.withdraw(self.id)
         except (RegistryUnavailable, TimeoutError) as exc:
-            log.warning("left without telling the registry: %s", exc)
+            log.warning("left without telling the registry", reason=str(exc))
         await asyncio.sleep(self._last_calls_s)
 
     async def _end_tasks(self) -> None:
@@ -175,7 +175,7 @@ class Node:
             reply = self._carry_out(batch, reply_to)
         except MalformedBatch as exc:
             self.set_aside += 1
-            log.warning("batch set aside: %s", exc)
+            log.warning("batch set aside", reason=str(exc))
             return False
         if batch.id and reply.changes:
             self.spawn(self._confirm(reply, reply_to))

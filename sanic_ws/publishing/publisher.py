@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +10,7 @@ from sanic_ws.backends import make_broker, make_registry
 from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, PushRequest, Target, Wait, WaitFor
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
+from sanic_ws.logs import event_log
 from sanic_ws.publishing.sending import push_all
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 5.0
 
-log = logging.getLogger("sanic_ws.publishing")
+log = event_log("sanic_ws.publishing")
 
 
 class Publisher:
@@ -55,7 +55,7 @@ class Publisher:
         try:
             await self._broker.open(self._dispatcher.on_reply)
             if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
-                log.warning("no broker yet: pushes are 'unavailable' until there is one")
+                log.warning("no broker yet, pushes are 'unavailable' until there is one")
         except BaseException:
             await self.__aexit__()
             raise

@@ -15,7 +15,7 @@ from sanic.config import Config
 
 from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
-from sanic_ws.http import cluster, docs, errors, groups, health, metrics, push, sockets
+from sanic_ws.http import cluster, docs, errors, groups, health, metrics, push, sockets, tracing
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
@@ -115,6 +115,8 @@ class Gateway:
         errors.install(app)
         for module in (sockets, push, cluster, groups, health, metrics, docs):
             app.blueprint(module.blueprint)
+        if self.settings.otel:
+            tracing.install(app)
         if echo_path is not None:
             app.add_route(sockets.echo, echo_path, methods=["GET"], name="echo")
         app.register_listener(self._start, "before_server_start")
@@ -139,6 +141,8 @@ class Gateway:
         for sweep in app.ctx.sweeps:
             sweep.cancel()
         await app.ctx.node.stop()
+        if app.ctx.node.tracing is not None:
+            await asyncio.to_thread(app.ctx.node.tracing.close)
 
     def run(self, echo_path: str | None = None) -> None:
         """Run a gateway and nothing else until SIGINT or SIGTERM, in as many processes as the settings say.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from types import TracebackType
 
-LIBRARIES = ("sanic", "aio_pika", "aiormq")
+LIBRARIES = ("sanic", "aio_pika", "aiormq", "opentelemetry")
 """Heard only when they fail: below that they tell what every event here tells, and payloads."""
 _OWN = frozenset({"exc_info", "stack_info", "stacklevel", "extra"})
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}

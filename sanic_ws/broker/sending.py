@@ -14,8 +14,12 @@ from sanic_ws.logs import event_log
 if TYPE_CHECKING:
     from aiormq import spec
     from aiormq.channel import Channel
+    from pamqp.common import FieldValue
 
     from sanic_ws.broker.link import Link
+    from sanic_ws.broker.port import Headers
+
+CARRIED = ("traceparents", "traceparent", "tracestate")
 
 log = event_log("sanic_ws.broker")
 
@@ -64,6 +68,19 @@ async def publish(
         raise QueueFull(key) from exc
     except GONE as exc:
         raise BrokerLost(f"RabbitMQ: {reason(exc)}") from exc
+
+
+def read_headers(properties: spec.Basic.Properties) -> Headers | None:
+    """Return those of a message's headers that are carried, if it has any."""
+    found = properties.headers
+    if not found:
+        return None
+    return {name: value for name in CARRIED if isinstance(value := found.get(name), str)}
+
+
+def write_headers(headers: Headers | None) -> dict[str, FieldValue] | None:
+    """Return headers as the library takes them."""
+    return dict(headers) if headers else None
 
 
 async def post(link: Link, key: str, body: bytes, timeout_s: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import nullcontext
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ from sanic_ws.registry import Release
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from sanic_ws.broker import Broker
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.reports import Report
     from sanic_ws.core.routing import Action
     from sanic_ws.registry import Directory
+    from sanic_ws.tracing import Tracing
 
 TICK_S = 0.05
 LISTING_S = 5.0
@@ -67,6 +70,7 @@ class Dispatcher:
         node_id: the node that this dispatcher is part of, if any.
         hub: that node's connections.
         acks: carries out what is ordered beside of that node.
+        tracing: makes spans of what is sent, if anything does.
 
     Attributes:
         look_up_s: how long the registry took for a round, seconds.
@@ -82,11 +86,13 @@ class Dispatcher:
         node_id: str | None = None,
         hub: Hub | None = None,
         acks: Acks | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._directory = directory
         self._broker = broker
         self._router = Router(node_id, hub, acks=acks)
         self._questions = Questions(broker)
+        self._tracing = tracing
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
@@ -276,7 +282,8 @@ class Dispatcher:
         self.batch_sizes.observe(len(flight.items))
         began = monotonic()
         try:
-            await self._broker.send(flight.node, body, ttl_ms)
+            with self._traced(flight, "direct") as headers:
+                await self._broker.send(flight.node, body, ttl_ms, headers)
             self.send_s.observe(monotonic() - began)
         except Unroutable:
             self._router.returned(flight, monotonic())
@@ -301,7 +308,8 @@ class Dispatcher:
         self._router.expect(flight, listing)
         body, ttl_ms = self._encode(flight)
         try:
-            await self._broker.broadcast(body, ttl_ms)
+            with self._traced(flight, "fanout") as headers:
+                await self._broker.broadcast(body, ttl_ms, headers)
             self._router.broadcast(flight, monotonic())
         except Unroutable:
             self._router.nobody_heard(flight, monotonic())
@@ -319,6 +327,11 @@ class Dispatcher:
             return False
         self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         return True
+
+    def _traced(self, flight: Flight, exchange: str) -> AbstractContextManager[dict[str, str] | None]:
+        if self._tracing is None:
+            return nullcontext()
+        return self._tracing.send(flight.items, exchange, flight.node)
 
     def _encode(self, flight: Flight) -> tuple[bytes, int]:
         last = max(item.push.deadline for item in flight.items)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
@@ -13,9 +14,11 @@ from sanic_ws.publishing.sending import push_all
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from sanic_ws.broker import Call
     from sanic_ws.dispatch import Dispatcher
+    from sanic_ws.tracing import Trace, Tracing
 
 log = event_log("sanic_ws.node")
 
@@ -30,16 +33,21 @@ class Calls:
     Args:
         dispatcher: sends the pushes.
         max_message_bytes: of one frame.
+        tracing: makes spans of calls, if anything does.
     """
 
-    def __init__(self, dispatcher: Dispatcher, max_message_bytes: int) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, max_message_bytes: int, tracing: Tracing | None = None
+    ) -> None:
         self._dispatcher = dispatcher
         self._max_message_bytes = max_message_bytes
+        self._tracing = tracing
 
     async def answer(self, call: Call) -> bytes | None:
         """Carry a call out; return its receipts or its error, or None for an error that nobody would read."""
         try:
-            return json.dumps(await self._carry_out(call))
+            with self._traced(call) as trace:
+                return json.dumps(await self._carry_out(call, trace))
         except TooLarge as exc:
             error = _error("too_large", str(exc), exc.field)
         except InvalidField as exc:
@@ -54,26 +62,32 @@ class Calls:
             return None
         return json.dumps({"error": error})
 
-    async def _carry_out(self, call: Call) -> dict[str, Any]:
+    def _traced(self, call: Call) -> AbstractContextManager[Trace | None]:
+        return nullcontext() if self._tracing is None else self._tracing.call(call.headers)
+
+    async def _carry_out(self, call: Call, trace: Trace | None) -> dict[str, Any]:
         if len(call.body) > MAX_BODY_BYTES:
             raise TooLarge("", f"a call must be at most {MAX_BODY_BYTES} bytes")
         value = json.loads(call.body)
         if isinstance(value, dict) and "pushes" in value:
             for name in value.keys() - {"pushes"}:
                 raise InvalidField(str(name), "is not part of a batch")
-            receipts = await self._push(call, read_push_requests(value["pushes"]), "pushes[{}].")
+            requests = read_push_requests(value["pushes"])
+            receipts = await self._push(call, requests, trace, "pushes[{}].")
             return {"receipts": [receipt.to_json() for receipt in receipts]}
-        (receipt,) = await self._push(call, [read_push_request(value)])
+        (receipt,) = await self._push(call, [read_push_request(value)], trace)
         return receipt.to_json()
 
-    async def _push(self, call: Call, asked: Sequence[PushRequest], where: str = "") -> list[Receipt]:
+    async def _push(
+        self, call: Call, asked: Sequence[PushRequest], trace: Trace | None, where: str = ""
+    ) -> list[Receipt]:
         if call.redelivered:
             return [_unknown(request) for request in asked]
         if call.expires_s is not None:
             for request in asked:
                 # Nobody waits for longer.
                 request.timeout_s = min(request.timeout_s, call.expires_s)
-        return await push_all(self._dispatcher, asked, self._max_message_bytes, where)
+        return await push_all(self._dispatcher, asked, self._max_message_bytes, where, trace)
 
 
 def _unknown(request: PushRequest) -> Receipt:

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from sanic_ws.broker import Call
+    from sanic_ws.broker import Call, Headers
     from sanic_ws.core.batch import Batch, Reply
     from sanic_ws.core.reports import Report
     from sanic_ws.settings import Settings
+    from sanic_ws.tracing import Tracing
 
 CLOSE_TIMEOUT_S = 2.0
 LAST_CALLS_S = 0.5
@@ -60,6 +61,7 @@ class Node:
         closes: how many connections were closed from here, by code.
         inbound: how many messages of clients back ends took, or why not.
         calls: how many calls of back ends were answered, and how many set aside.
+        tracing: makes spans, if that is wanted.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -70,12 +72,13 @@ class Node:
         self.broker = make_broker(settings.amqp_url, settings.prefix)
         self._reporting = Reporting(self._report)
         self.acks = Acks(self.hub, self._reporting.add)
-        self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub, self.acks)
+        self.tracing = self._make_tracing() if settings.otel else None
+        self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub, self.acks, self.tracing)
         self.presence = self._make_presence() if settings.events else None
         self.membership = Membership(
             self.id, self.hub, self.registry, self.broker, settings.lease_s, self.presence
         )
-        self._calls = Calls(self.dispatcher, settings.max_message_bytes)
+        self._calls = Calls(self.dispatcher, settings.max_message_bytes, self.tracing)
         self._lease = Lease(
             self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
         )
@@ -95,6 +98,11 @@ class Node:
     def _make_presence(self) -> Presence:
         absences, back_ends = self.registry.absences, self.broker.back_ends
         return Presence(self.id, absences, back_ends, self.settings.presence_grace_s)
+
+    def _make_tracing(self) -> Tracing:
+        from sanic_ws.tracing import make_node_tracing  # noqa: PLC0415 - it is an extra
+
+        return make_node_tracing(self.settings.amqp_url, self.settings.prefix, self.id)
 
     @property
     def registered(self) -> bool:
@@ -168,8 +176,9 @@ class Node:
 
     # The queue
 
-    def _on_batch(self, body: bytes, reply_to: str) -> bool:
+    def _on_batch(self, body: bytes, reply_to: str, headers: Headers | None = None) -> bool:
         """Carry out a batch and answer it; say whether it could be read."""
+        began_ns = time.time_ns() if headers else 0
         try:
             batch = decode_batch(body)
             reply = self._carry_out(batch, reply_to)
@@ -177,6 +186,8 @@ class Node:
             self.set_aside += 1
             log.warning("batch set aside", reason=str(exc))
             return False
+        if headers and self.tracing is not None:
+            self.tracing.wrote(headers, began_ns, batch, reply)
         if batch.id and reply.changes:
             self.spawn(self._confirm(reply, reply_to))
         elif batch.id:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sanic_ws.core.outcomes import Receipt
+    from sanic_ws.tracing import Tracing
 
 CONNECT_TIMEOUT_S = 5.0
 
@@ -47,11 +48,13 @@ class Publisher:
         self._amqp_url = amqp_url or _from_environment("amqp_url")
         self._prefix = prefix or os.environ.get("SANIC_WS_PREFIX") or "sanic_ws"
         self._dispatcher: Dispatcher | None = None
+        self._tracing: Tracing | None = None
 
     async def __aenter__(self) -> Self:
         self._registry = make_registry(self._redis_url, self._prefix)
         self._broker = make_broker(self._amqp_url, self._prefix)
-        self._dispatcher = Dispatcher(self._registry, self._broker)
+        self._tracing = _tracing(self._amqp_url, self._prefix)
+        self._dispatcher = Dispatcher(self._registry, self._broker, tracing=self._tracing)
         try:
             await self._broker.open(self._dispatcher.on_reply)
             if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
@@ -105,7 +108,19 @@ class Publisher:
             raise RuntimeError(
                 "use the publisher as a context manager: async with Publisher(...) as publisher"
             )
-        return await push_all(self._dispatcher, requests)
+        if self._tracing is None or not self._tracing.wanted:
+            return await push_all(self._dispatcher, requests)
+        with self._tracing.push(len(requests)) as trace:
+            return await push_all(self._dispatcher, requests, trace=trace)
+
+
+def _tracing(amqp_url: str, prefix: str) -> Tracing | None:
+    """Return what passes the application's traces on, where OpenTelemetry is installed."""
+    try:
+        from sanic_ws.tracing import make_tracing  # noqa: PLC0415 - it is an extra
+    except ImportError:
+        return None
+    return make_tracing(amqp_url, prefix)
 
 
 def _from_environment(name: str) -> str:

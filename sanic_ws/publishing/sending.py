@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.groups import Change
     from sanic_ws.core.histograms import Histogram
     from sanic_ws.dispatch import Dispatcher
+    from sanic_ws.tracing import Trace
 
 
 class _Call:
@@ -45,6 +46,7 @@ async def push_all(
     requests: Sequence[PushRequest],
     most_bytes: int | None = None,
     where: str = "",
+    trace: Trace | None = None,
 ) -> list[Receipt]:
     """Push, in this order, and return the receipts in the same order.
 
@@ -56,6 +58,7 @@ async def push_all(
         requests: what is asked for.
         most_bytes: of one message.
         where: what goes before a field's name in an error; ``{}`` in it is the request's number.
+        trace: what the pushes came in, if that is traced.
 
     Raises:
         InvalidField: a request breaks the contract; nothing was sent.
@@ -67,7 +70,7 @@ async def push_all(
     pushes = []
     for number, request in enumerate(requests):
         try:
-            push = _push(request, now, call.done if request.wait != "none" else _ignore)
+            push = _push(request, now, call.done if request.wait != "none" else _ignore, trace)
             if most_bytes is not None and payload_bytes(push.frame) > most_bytes:
                 raise TooLarge(request.content_field, f"a message must be at most {most_bytes} bytes")
         except InvalidField as exc:
@@ -76,12 +79,15 @@ async def push_all(
     dispatcher.submit(pushes)
     if waited:
         await call.future
-    return [
+    receipts = [
         push.receipt()
         if request.wait != "none"
         else Receipt(push.id, (), {Outcome.UNKNOWN: len(push.targets)})
         for request, push in zip(requests, pushes, strict=True)
     ]
+    if trace is not None:
+        trace.note(requests, receipts)
+    return receipts
 
 
 async def close_connection(dispatcher: Dispatcher, conn: str, code: int) -> Receipt:
@@ -114,7 +120,7 @@ async def _ask_owner(
     return push.receipt()
 
 
-def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Push:
+def _push(request: PushRequest, now: float, done: Callable[[Push], None], trace: Trace | None) -> Push:
     assert request.id is not None
     return Push(
         request.id,
@@ -125,6 +131,7 @@ def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Pus
         deadline=now + request.timeout_s,
         done=done,
         order=_order(request),
+        trace=trace,
     )
 
 

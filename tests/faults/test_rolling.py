@@ -93,12 +93,13 @@ async def test_pods_replaced_behind_haproxy_under_load_lose_nothing(
         await fleet.all_connected()
         took_s = time.monotonic() - began
         rate = sum(push.started_at > began for load in loads for push in load.pushes) / took_s
+        for load in loads:
+            await load.stop()
         await until_delivered(loads[0], ids)
     await check_receipts(None, fleet, loads)
     counts = count(push for load in loads for push in load.pushes)
-    figure(
-        "rolling", f"3 pods replaced behind HAProxy in {took_s:.0f} s, {rate:.0f} pushes/s: {story(loads)}"
-    )
+    text = f"3 pods replaced behind HAProxy in {took_s:.0f} s under {rate:.0f} pushes/s"
+    figure("rolling", f"{text}, {MANY} clients: {story(loads)}")
     text = f"neither delivered nor honestly reported: {counts['none']}"
     figure("rolling", text, counts["none"] == 0)
     endings = [pod.ending for pod in rollout.old]

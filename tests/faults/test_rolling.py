@@ -68,7 +68,7 @@ async def open_loads(secrets, ids: Sequence[str]) -> AsyncIterator[list[Load]]:
     names = ("REDIS_URL", "AMQP_URL", "PREFIX")
     async with AsyncExitStack() as stack:
         publisher = await stack.enter_async_context(Publisher(*(secrets[f"SANIC_WS_{n}"] for n in names)))
-        direct = by_publisher(publisher)
+        direct = by_publisher(publisher, timeout_s=5)
         loads = [
             Load(unique("conns"), direct, ids, RATE * 0.75, seed=1),
             Load(unique("users"), direct, ids, RATE * 0.25, seed=2, by_user=True),

@@ -23,7 +23,7 @@ from tests.integration.peers import eventually, unique
 from tests.servers import LOOPBACK, require
 
 MANY = 600
-RATE = 2100
+RATE = 2300
 """Pushes a second: a few more than 2,000, as what a stall of this process keeps from being pushed is lost."""
 LATE_S = 2.0
 """How much later than it was told to a client may be connected again."""

@@ -52,10 +52,10 @@ install_packages() {
 
 installed() { PATH="$PATH:/usr/sbin:/usr/lib/rabbitmq/bin" command -v "$1" >/dev/null; }
 
-# Installs Redis, RabbitMQ and Prometheus (promtool) where they are missing; false where that is not possible.
+# Installs Redis, RabbitMQ, HAProxy and Prometheus (promtool) where they are missing; false where that is not possible.
 ensure_servers() {
   local missing=() program
-  for program in redis-server rabbitmq-server prometheus; do
+  for program in redis-server rabbitmq-server haproxy prometheus; do
     installed "$program" || missing+=("$program")
   done
   [[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}"

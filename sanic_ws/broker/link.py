@@ -23,13 +23,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import aio_pika
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotFoundEntity
 from aiormq import spec
+from aiormq.channel import Returning
 
+from sanic_ws.logs import event_log
 from sanic_ws.tasks import take_failure
 
 if TYPE_CHECKING:
@@ -50,10 +53,18 @@ QUEUE_BYTES = 64 << 20
 DEAD_MESSAGES = 1000
 _WITH_BODIES = ("Unhandled message", "message_id if None")
 """What the library logs of messages that come back when nobody waits for them any more."""
-GONE = (AMQPError, ChannelInvalidStateError, ConnectionError, OSError, RuntimeError, TimeoutError)
+GONE = (
+    AMQPError,
+    ChannelInvalidStateError,
+    ConnectionError,
+    OSError,
+    RuntimeError,
+    TimeoutError,
+    asyncio.InvalidStateError,
+)
 """What a connection or channel that is gone, or does not answer, raises."""
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 # A payload has no place in a log.
 logging.getLogger("aiormq.channel").addFilter(lambda record: not str(record.msg).startswith(_WITH_BODIES))
 
@@ -187,7 +198,7 @@ class Link:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await connection.close()
             except GONE as exc:
-                log.debug("close failed: %s", reason(exc))
+                log.debug("close failed", reason=reason(exc))
 
     async def _open(self, url: str, on_lost: Callable[[], None]) -> None:
         for role in ("publish", "consume"):
@@ -232,7 +243,7 @@ class Link:
             await channel.queue_declare(self.names.dead, durable=True, arguments=bounds)
             await channel.queue_bind(self.names.dead, self.names.direct, routing_key=self.names.dead)
         except ChannelNotFoundEntity as exc:
-            log.warning("nothing can be set aside for now: %s", reason(exc))
+            log.warning("nothing can be set aside for now", reason=reason(exc))
         else:
             await opened.close()
 
@@ -256,6 +267,21 @@ class Link:
         await self.consuming.queue_bind(name, names.fanout)
 
 
+class _Confirms(OrderedDict[int, "asyncio.Future[Any]"]):
+    """Hold the confirms of a channel that are waited for.
+
+    The library breaks the channel when a message comes back in the very turn of the event loop in which its
+    sender has given up: here that one is nobody's already.
+    """
+
+    def pop(self, tag: int, *default: Any) -> Any:
+        found = super().pop(tag, *default)
+        if default and isinstance(found, asyncio.Future) and found.cancelled():
+            self[tag] = Returning()
+            return default[0]
+        return found
+
+
 async def open_channel(
     connection: AbstractConnection, on_lost: Callable[[], None], *, confirms: bool = False
 ) -> tuple[AbstractChannel, Channel]:
@@ -268,6 +294,8 @@ async def open_channel(
     opened.close_callbacks.add(lambda *_: on_lost())
     channel = cast("Channel", await opened.get_underlay_channel())
     channel.on_consumer_cancel_callbacks.add(on_cancelled)
+    if confirms:
+        channel.confirmations = _Confirms()
     return opened, channel
 
 

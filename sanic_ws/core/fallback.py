@@ -86,8 +86,7 @@ class Fallback:
             return
         items = self._lane.take(min(self._limits.batch_items, int(self._budget)), self._limits.batch_bytes)
         self._budget -= len(items)
-        started = max(item.push.started for item in items)
-        seek = Seek(next(self._ids), "", items, first_deadline(items), started=started)
+        seek = Seek(next(self._ids), "", items, first_deadline(items))
         self._seeks[seek.id] = seek
         self._actions.append(seek)
 
@@ -129,7 +128,11 @@ class Fallback:
         node, seek = probe
         self._members.lost(node, now)
         if seek is not None and seek.id in self._seeks:
-            (seek.gone if node in seek.suspects else seek.vanished).add(node)
+            if node in seek.suspects:
+                seek.gone.add(node)
+            elif node not in seek.answered:
+                seek.vanished.add(node)
+                seek.vanished_at = now
             self._conclude_if_complete(seek, now)
 
     def failed(self, seek: Seek, outcome: Outcome, now: float) -> None:
@@ -150,10 +153,10 @@ class Fallback:
             if (self._ledger.closing or seek.deadline <= now) and self._expire_seek(seek, now):
                 del self._seeks[seek.id]
                 continue
-            if not seek.probed and seek.sent and now - seek.started > self._limits.probe_after_s:
+            if not seek.probed and now - seek.broadcast_at > self._limits.probe_after_s:
                 seek.probed = True
                 self._actions.extend(Probe(node, seek) for node in seek.silent - seek.suspects)
-            if not seek.whole:
+            if seek.vanished or not seek.whole:
                 self._conclude_if_complete(seek, now)
         if self._ledger.closing or self._lane.deadline <= now:
             self._lane.expire(lambda item: self._ledger.expire(item, now))
@@ -188,7 +191,7 @@ class Fallback:
     def _conclude_if_complete(self, seek: Seek, now: float) -> None:
         if all(item.settled for item in seek.items):
             self._seeks.pop(seek.id, None)
-        elif seek.complete and (seek.whole or now - seek.broadcast_at > self._limits.strangers_s):
+        elif seek.complete and not self._is_waited_for(seek, now):
             del self._seeks[seek.id]
             for number, item in enumerate(seek.items):
                 if item.settled:
@@ -197,6 +200,12 @@ class Fallback:
                     self._conclude_user(item, seek, number, now)
                 else:
                     self._conclude(item, seek, number, now)
+
+    def _is_waited_for(self, seek: Seek, now: float) -> bool:
+        """Say whether nodes that need not be there may yet answer."""
+        if seek.vanished and now - seek.vanished_at < self._limits.leaving_s:
+            return True
+        return not seek.whole and now - seek.broadcast_at <= self._limits.strangers_s
 
     def _conclude(self, item: Item, seek: Seek, number: int, now: float) -> None:
         """Settle a connection's item as what all nodes together say of it."""

@@ -233,8 +233,9 @@ class Limits:
         seeks: fallback batches that may be open at once.
         seek_items: items that may wait for the fallback; past it a push is `overloaded` at once.
         seek_items_per_s: items that go into the fallback: each costs every node of the cluster.
-        probe_after_s: when a silent node's queue is probed.
+        probe_after_s: when a node's queue is probed that is silent since it was asked.
         strangers_s: how long nodes that are not in the list are waited for, while it is made anew.
+        leaving_s: how long a node is waited for whose queue has just gone: it may yet answer.
     """
 
     open_items: int = 100_000
@@ -245,6 +246,7 @@ class Limits:
     seek_items_per_s: int = 50_000
     probe_after_s: float = 0.1
     strangers_s: float = 0.15
+    leaving_s: float = 1.0
 
 
 def first_deadline(items: Iterable[Item]) -> float:

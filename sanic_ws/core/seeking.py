@@ -44,7 +44,6 @@ class Seek(Flight):
     one that went away in between may have written the frame.
 
     Attributes:
-        started: when the last of its pushes was.
         broadcast_at: when it was sent.
         certain: whether the registry could be asked which nodes there are; otherwise there may be others.
         whole: whether its list surely holds all that are there.
@@ -54,13 +53,13 @@ class Seek(Flight):
         suspects: those of them whose queues were missing before.
         answered: who has answered.
         gone: whose queues were missing before and after.
-        vanished: whose queues were there before and are not now.
+        vanished: whose queues were there before and are not now, and who have not answered.
+        vanished_at: since when that is known of the last of them.
         said: the best answer for each item that somebody has.
         found: for an item that is for a user: the best answer for each connection.
         probed: whether silent nodes have been probed.
     """
 
-    started: float = 0.0
     broadcast_at: float = inf
     certain: bool = True
     whole: bool = True
@@ -70,6 +69,7 @@ class Seek(Flight):
     answered: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     vanished: set[str] = field(default_factory=set)
+    vanished_at: float = -inf
     said: dict[int, Said] = field(default_factory=dict)
     found: dict[int, dict[str, Said]] = field(default_factory=dict)
     probed: bool = False
@@ -87,6 +87,7 @@ class Seek(Flight):
     def take(self, reply: Reply) -> None:
         """Take in a node's answers."""
         self.answered.add(reply.node)
+        self.vanished.discard(reply.node)
         if reply.answers.count(_NOT_MINE) == len(reply.answers):
             return
         for number, code in enumerate(reply.answers):

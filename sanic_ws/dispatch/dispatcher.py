@@ -7,9 +7,9 @@ deadline. One look-up is under way at a time; what comes meanwhile goes into the
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
+from contextlib import nullcontext
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -34,10 +34,12 @@ from sanic_ws.errors import (
     RegistryUnavailable,
     Unroutable,
 )
+from sanic_ws.logs import event_log
 from sanic_ws.registry import Kept, Release
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from sanic_ws.broker import Broker
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.reports import Report
     from sanic_ws.core.routing import Action
     from sanic_ws.registry import Directory
+    from sanic_ws.tracing import Tracing
 
 TICK_S = 0.05
 LISTING_S = 5.0
@@ -57,7 +60,7 @@ ROLL_CALL, ROLL_CALL_S = (1 << 32) - 1, 0.3
 CLOSE_TIMEOUT_S = 1.0
 CANCEL_TTL_MS = 5000
 
-log = logging.getLogger("sanic_ws.dispatch")
+log = event_log("sanic_ws.dispatch")
 
 
 class Dispatcher:
@@ -69,6 +72,7 @@ class Dispatcher:
         node_id: the node that this dispatcher is part of, if any.
         hub: that node's connections.
         acks: carries out what is ordered beside of that node.
+        tracing: makes spans of what is sent, if anything does.
 
     Attributes:
         look_up_s: how long the registry took for a round, seconds.
@@ -84,11 +88,13 @@ class Dispatcher:
         node_id: str | None = None,
         hub: Hub | None = None,
         acks: Acks | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._directory = directory
         self._broker = broker
         self._router = Router(node_id, hub, acks=acks)
         self._questions = Questions(broker)
+        self._tracing = tracing
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
@@ -138,7 +144,7 @@ class Dispatcher:
                 return True
             reply = decode_reply(body)
         except MalformedBatch as exc:
-            log.warning("reply set aside: %s", exc)
+            log.warning("reply set aside", reason=str(exc))
             return False
         if reply.id >= FIRST:
             self._questions.replied(reply)
@@ -226,7 +232,7 @@ class Dispatcher:
             elif look_up.nodes:
                 listing = await self._directory.listing()
         except RegistryUnavailable as exc:
-            log.debug("look-up failed: %s", exc)
+            log.debug("look-up failed", reason=str(exc))
         self._under_way = None
         self._router.looked_up(look_up, found, listing, monotonic(), groups)
         self._advance()
@@ -235,7 +241,7 @@ class Dispatcher:
         try:
             self.learn(await self._directory.listing())
         except RegistryUnavailable as exc:
-            log.debug("nodes not known: %s", exc)
+            log.debug("nodes not known", reason=str(exc))
         self._listing = False
         self._listed_at = monotonic()
 
@@ -284,7 +290,8 @@ class Dispatcher:
         self.batch_sizes.observe(len(flight.items))
         began = monotonic()
         try:
-            await self._broker.send(flight.node, body, ttl_ms)
+            with self._traced(flight, "direct") as headers:
+                await self._broker.send(flight.node, body, ttl_ms, headers)
             self.send_s.observe(monotonic() - began)
         except Unroutable:
             self._router.returned(flight, monotonic())
@@ -293,7 +300,7 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.debug("batch lost: %s", exc)
+            log.debug("batch lost", reason=str(exc))
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     async def _seek(self, flight: Seek) -> None:
@@ -303,14 +310,15 @@ class Dispatcher:
             doubted = self._router.doubt(listing, monotonic())
             await asyncio.gather(*(self._probe(Probe(node)) for node in doubted))
         except RegistryUnavailable as exc:
-            log.debug("nodes not known: %s", exc)
+            log.debug("nodes not known", reason=str(exc))
         self._router.expire_unsent(flight, monotonic())
         if self._is_over(flight):
             return
         self._router.expect(flight, listing)
         body, ttl_ms = self._encode(flight)
         try:
-            await self._broker.broadcast(body, ttl_ms)
+            with self._traced(flight, "fanout") as headers:
+                await self._broker.broadcast(body, ttl_ms, headers)
             self._router.broadcast(flight, monotonic())
         except Unroutable:
             self._router.nobody_heard(flight, monotonic())
@@ -319,7 +327,7 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.debug("fallback lost: %s", exc)
+            log.debug("fallback lost", reason=str(exc))
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     def _is_over(self, flight: Flight) -> bool:
@@ -328,6 +336,11 @@ class Dispatcher:
             return False
         self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         return True
+
+    def _traced(self, flight: Flight, exchange: str) -> AbstractContextManager[dict[str, str] | None]:
+        if self._tracing is None:
+            return nullcontext()
+        return self._tracing.send(flight.items, exchange, flight.node)
 
     def _encode(self, flight: Flight) -> tuple[bytes, int]:
         now = monotonic()
@@ -346,7 +359,7 @@ class Dispatcher:
         except Unroutable:
             self._router.probe_returned(probe, monotonic())
         except (QueueFull, BrokerUnavailable, BrokerLost):
-            log.debug("node %s could not be probed", probe.node)
+            log.debug("node could not be probed", node=probe.node)
 
     async def _forget(self, forget: Forget) -> None:
         try:
@@ -356,7 +369,7 @@ class Dispatcher:
                 [Release(forget.conn, forget.owner, forget.user, conn_too, presumed=True)]
             )
         except RegistryUnavailable:
-            log.debug("stale entry of %s stays", forget.owner.node)
+            log.debug("stale entry stays", node=forget.owner.node)
 
     async def _remember(self, remember: Remember) -> None:
         copy, record = remember
@@ -374,4 +387,6 @@ class Dispatcher:
         try:
             await self._broker.send(cancel.node, encode_batch(batch), CANCEL_TTL_MS)
         except BrokerError as exc:
-            log.debug("clients of %s not told that another was quicker: %s", cancel.node, type(exc).__name__)
+            log.debug(
+                "clients not told that another was quicker", node=cancel.node, reason=type(exc).__name__
+            )

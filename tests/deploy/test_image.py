@@ -6,37 +6,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.deploy.chart import CHART, ROOT, only, render, run, tool
+from tests.deploy.image import BIN, Container, command, instructions
 from tests.integration.peers import unique
-from tests.servers import LOOPBACK, GatewayNode
+from tests.servers import LOOPBACK
 
-BIN = Path(sys.executable).parent
 KEY = "backend-0123456789abcdef"
-
-
-def instructions(name: str) -> list[str]:
-    """Return what follows an instruction of the last stage."""
-    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
-    stage = text[text.rindex("\nFROM ") :]
-    return re.findall(rf"^{name} (.*)$", stage, re.MULTILINE)
-
-
-def command(text: str) -> list[str]:
-    """Return a command in exec form with the programs of this virtual environment."""
-    program, *arguments = json.loads(text[text.index("[") :])
-    return [str(BIN / program), *arguments]
-
-
-def image_env() -> dict[str, str]:
-    (line,) = instructions("ENV")
-    pairs = dict(pair.split("=", 1) for pair in line.split())
-    del pairs["PATH"]
-    return pairs
 
 
 def health_check(port: int) -> int:
@@ -51,26 +30,6 @@ def health_check(port: int) -> int:
     return ended.returncode
 
 
-class Container(GatewayNode):
-    """A node as the chart's pod runs it: the image's command and environment, the pod's on top."""
-
-    def __init__(self, name: str, secrets: Mapping[str, str], *options: str) -> None:
-        super().__init__("serve", name=name)
-        objects = render(*options)
-        spec = only(objects, "Deployment")["spec"]["template"]["spec"]
-        self.grace_s: int = spec["terminationGracePeriodSeconds"]
-        (self.spec,) = spec["containers"]
-        config = next(each for each in objects if each["metadata"]["name"] == "sanic-ws" and "data" in each)
-        env = image_env() | config["data"] | dict(secrets)
-        for each in self.spec["env"]:
-            env[each["name"]] = each.get("value", name)
-        self._env = env | {"SANIC_WS_PORT": str(self.port)}
-
-    def _command(self) -> Sequence[str]:
-        (entry,) = instructions("ENTRYPOINT")
-        return [*command(entry), *self.spec["args"]]
-
-
 @pytest.fixture
 def container(redis, rabbit) -> Iterator[Container]:
     secrets = {
@@ -79,7 +38,7 @@ def container(redis, rabbit) -> Iterator[Container]:
         "SANIC_WS_PREFIX": unique("pod"),
         "SANIC_WS_API_KEYS": f"backend:{KEY}",
     }
-    one = Container("sanic-ws-5d4f8c7b9-x2x7k", secrets, "--set-json", "config.DRAIN_S=0.5")
+    one = Container("sanic-ws-5d4f8c7b9-x2x7k", render("--set-json", "config.DRAIN_S=0.5"), secrets)
     yield one
     one.stop()
 

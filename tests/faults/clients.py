@@ -40,6 +40,9 @@ class Fleet:
         seed: of the clients' jitter.
         jitter: whether a client that lost its node waits a random while before it comes back.
         read: reads a push.
+
+    Attributes:
+        apart: to be set by a test whose clients each need a loopback address of their own.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Fleet:
         self.random = random.Random(seed)
         self.jitter = jitter
         self.read = read
+        self.apart = False
         self._turn = itertools.count()
         self._marks = itertools.count()
 
@@ -131,6 +135,8 @@ class Client:
         self.log = ClientLog(sign)
         self.user = sign if user else None
         self.read = fleet.read
+        number = len(fleet.clients)
+        self._source = (f"127.1.{number >> 8}.{number & 255}", 0) if fleet.apart else None
         self.opened = asyncio.Event()
         self.gone = False
         self.stays_away = False
@@ -275,6 +281,7 @@ class Client:
                     websocket_handshake_timeout=None,
                     read_buffer_init_size=READ_BUFFER,
                     use_aiofastnet=False,
+                    local_addr=self._source,
                 )
                 await made.ready.wait()
         except (OSError, WSError, TimeoutError):

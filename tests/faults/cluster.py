@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
@@ -128,6 +128,17 @@ class Member:
         self.absences.append(Absence(self.id, self._lease_s, time.monotonic()))
 
 
+def check_logs(logs: Iterable[str]) -> None:
+    """Check that no node met what it did not expect.
+
+    Raises:
+        AssertionError: one did; with what its log says around it.
+    """
+    for log in logs:
+        before, found, after = log.partition("Traceback")
+        assert not found, f"{before[-5000:]}{found}{after[:15_000]}"
+
+
 class FaultCluster:
     """Some nodes on a Redis and a RabbitMQ, under a prefix of their own.
 
@@ -170,9 +181,7 @@ class FaultCluster:
             logs = [member.node.log.read_text() for member in self.members]
         finally:
             await self._stack.aclose()
-        for log in logs:
-            before, found, after = log.partition("Traceback")
-            assert not found, f"{before[-5000:]}{found}{after[:15_000]}"
+        check_logs(logs)
 
     @property
     def addresses(self) -> list[str]:
@@ -223,11 +232,11 @@ class FaultCluster:
         return [(value or "").partition("\x1f")[0] for value in values]
 
     async def keys_that_name(self, text: str) -> list[str]:
-        """Return the names of keys that hold a text in their name or value."""
+        """Return the names of keys that hold a text in their name or value; receipts do for a minute."""
         async with aioredis.Redis.from_url(self.redis.url, decode_responses=True) as client:
             keys = [key async for key in client.scan_iter(f"{self.prefix}:*", count=1000)]
             nodes = f"{self.prefix}:nodes"
-            plain = [key for key in keys if key != nodes]
+            plain = [key for key in keys if key != nodes and ":once:" not in key]
             values = [*await client.mget(plain), repr(await client.zrange(nodes, 0, -1))] if plain else []
         return [key for key, value in zip([*plain, nodes], values, strict=False) if text in f"{key} {value}"]
 

@@ -21,7 +21,7 @@ Send = Callable[[PushLog, dict[str, Any]], Awaitable[None]]
 """Pushes and fills the receipt in; raises where there is none."""
 
 
-def by_publisher(publisher: Publisher, timeout_s: float = 2.0) -> Send:
+def by_publisher(publisher: Publisher, timeout_s: float) -> Send:
     """Push straight to the owner's queue."""
 
     async def send(push: PushLog, data: dict[str, Any]) -> None:

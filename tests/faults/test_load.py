@@ -161,7 +161,10 @@ async def test_node_whose_queue_is_full_is_overloaded_and_nobody_else(
     await fleet.open(ids)
     at_slow = [sign for sign in ids if fleet.clients[sign].session.node == slow.id]
     at_quick = [sign for sign in ids if sign not in at_slow]
-    async with cluster.publisher() as publisher, Load(unique("p"), by_publisher(publisher), ids, 0) as load:
+    async with (
+        cluster.publisher() as publisher,
+        Load(unique("p"), by_publisher(publisher, 2.0), ids, 0) as load,
+    ):
         await until_delivered(load, ids)
         slow.pause()
         async with open_channel(cluster) as channel:

@@ -84,7 +84,7 @@ async def test_redis_emptied_under_load_makes_nobody_offline(start_cluster, make
 async def push_as_a_newcomer(cluster: FaultCluster, ids: Sequence[str]) -> Load:
     """Push with a publisher that has never seen the registry full."""
     async with cluster.publisher() as publisher:
-        load = Load(unique("newcomer"), by_publisher(publisher), ids, 0)
+        load = Load(unique("newcomer"), by_publisher(publisher, 2.0), ids, 0)
         await load.push_to_all(ids)
     return load
 

@@ -117,7 +117,9 @@ class FakeSocket:
 
 @dataclass
 class FakeNode:
-    """A node: its hub and its queue; `hears` says whether the queue is there.
+    """A node: its hub and its queue.
+
+    `hears` says whether the queue is there, `named` whether it still gets what is for this node alone.
 
     One that is paused does nothing, while others see it as before. One that leaves takes nobody in; it has
     withdrawn when it has told the registry so.
@@ -129,9 +131,14 @@ class FakeNode:
     queue: deque[Batch] = field(default_factory=deque)
     alive: bool = True
     hears: bool = True
+    named: bool = True
     paused: bool = False
     leaving: bool = False
     withdrawn: bool = False
+
+    @property
+    def addressable(self) -> bool:
+        return self.hears and self.named
 
 
 @dataclass
@@ -326,7 +333,7 @@ class Cluster:
         node = self.nodes[flight.node]
         if self.broker_away:
             self.later.append(lambda: self.router.failed(flight, Outcome.UNAVAILABLE, self.now))
-        elif not node.hears:
+        elif not node.addressable:
             self.later.append(lambda: self.router.returned(flight, self.now))
         else:
             node.queue.append(self._batch(flight))
@@ -359,10 +366,10 @@ class Cluster:
     def _probe(self, probe: Probe, *, at_once: bool = False) -> None:
         if self.broker_away:
             return
-        hears = self.nodes[probe.node].hears
+        addressable = self.nodes[probe.node].addressable
 
         def happen() -> None:
-            if hears:
+            if addressable:
                 self.router.probe_arrived(probe)
             else:
                 self.router.probe_returned(probe, self.now)
@@ -404,7 +411,7 @@ class Cluster:
 
     def _tell_replaced(self, conn: str, owner: Owner) -> None:
         node = self.nodes[owner.node]
-        if node.hears and not self.broker_away:
+        if node.addressable and not self.broker_away:
             target = close_target(conn, 4409, owner.session)
             node.queue.append(Batch(0, self.now, 5000, [target], [b""]))
 
@@ -529,7 +536,7 @@ class Cluster:
 
     def _tell_cancelled(self, cancel: Cancel) -> None:
         node = self.nodes[cancel.node]
-        if node.hears and not self.broker_away:
+        if node.addressable and not self.broker_away:
             frames = [cancel.frame] * len(cancel.targets)
             node.queue.append(Batch(0, self.now, 5000, cancel.targets, frames))
 
@@ -602,10 +609,12 @@ class Cluster:
                 self.listed.discard(node.id)
                 self.lapsed.discard(node.id)
             node.withdrawn = True
-        elif node.hears:
+        elif node.addressable:
+            node.named = False
+        else:
             # What is in the queue is read all the same.
             node.hears = False
-        elif not node.queue:
+        if not (node.hears or node.queue):
             node.alive = False
             self.seen["left in order"] += 1
 

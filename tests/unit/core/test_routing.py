@@ -279,12 +279,29 @@ def test_dead_owner_is_offline_once_its_lease_has_ended(cluster):
     assert receipt_of(sent).outcome is Outcome.OFFLINE
 
 
+def test_node_that_leaves_is_waited_for_although_its_queue_is_gone(cluster):
+    sent = cluster.push(Conn("nobody"))
+    cluster.settle(except_node="n1")
+    leaving = cluster.nodes["n1"]
+    while leaving.hears:
+        cluster.leave(leaving)
+    leaving.paused = True
+    cluster.pass_time(0.2)
+    cluster.settle(except_node="n1")
+    assert sent.receipts == []
+    cluster.settle()
+    assert receipt_of(sent).outcome is Outcome.OFFLINE
+
+
 def test_nobody_is_offline_while_a_listed_node_cannot_be_reached(cluster):
     cluster.kill(cluster.nodes["n1"])
     first = cluster.push(Conn("nobody"))
     cluster.settle()
     assert first.receipts == []
     cluster.pass_time(0.2)
+    cluster.settle()
+    assert first.receipts == []
+    cluster.pass_time(1.0)
     cluster.settle()
     assert receipt_of(first).outcome is Outcome.UNKNOWN
     second = cluster.push(Conn("nobody"))
@@ -359,6 +376,20 @@ def test_only_silent_nodes_are_probed_and_only_once(cluster):
         cluster.router.expire(moment)
         probes.append(sorted(a.node for a in cluster.router.take_actions() if isinstance(a, Probe)))
     assert probes == [[], ["n1", "n2"], []]
+
+
+def test_node_is_not_silent_because_a_push_took_long_before_it_was_asked(cluster):
+    """Its queue may be gone by then, as it leaves: it answers all the same what has come to it."""
+    sent = cluster.push(Conn("nobody"))
+    look_up(cluster)
+    cluster.pass_time(0.2)
+    look_up(cluster)
+    for one in cluster.nodes.values():
+        cluster.read(one)
+    cluster.deafen(cluster.nodes["n1"])
+    cluster.pass_time(0.09)
+    cluster.settle()
+    assert receipt_of(sent).outcome is Outcome.OFFLINE
 
 
 def test_nobody_listening_at_all_is_unavailable_for_a_listed_owner(cluster):

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.waiting import Late
 
 HERE = "n0"
+ON_THEIR_OWN = "copies could not ask the registry"
 NODES = (HERE, "n1", "n2")
 USERS = {"c0": User(1, from_type="web"), "c1": User(1, from_type="app"), "c2": User(2), "c3": None}
 CONNS = tuple(USERS)
@@ -179,8 +180,6 @@ class Cluster:
         self.where: dict[FakeSocket, FakeNode] = {}
         self.sent: list[Sent] = []
         self.copied: dict[int, list[list[Receipt]]] = {}
-        # Whether the registry could not be asked, or was not any more, what had become of first ones.
-        self.copies_in_the_dark = False
         self.replies: list[Reply] = []
         self.later: list[Callable[[], None]] = []
         self.look_up: Any = None
@@ -290,7 +289,7 @@ class Cluster:
 
     def _read_registry(self, look_up: Any) -> None:
         answer: tuple[Found | None, Listing | None] = (None, None)
-        self.copies_in_the_dark |= self.registry_away and bool(look_up.copies)
+        self.seen[ON_THEIR_OWN] += self.registry_away
         if not self.registry_away:
             owners = [self.owners.get(conn) for conn in look_up.conns]
             users = [
@@ -308,6 +307,7 @@ class Cluster:
     def _keep(self, remember: Remember) -> None:
         copy, record = remember
         before = None
+        self.seen[ON_THEIR_OWN] += self.registry_away
         if not self.registry_away:
             before = None if copy.known else self.receipts.get(copy.key)
             self.receipts[copy.key] = before or record
@@ -670,7 +670,7 @@ class Cluster:
 
     def close(self) -> None:
         """Close the router, then let the nodes read what was sent, and clients what was promised."""
-        self.copies_in_the_dark = True
+        self.seen[ON_THEIR_OWN] += 1
         self.router.close(self.look_up, self.now)
         for node in self.nodes.values():
             self.resume(node)
@@ -758,17 +758,14 @@ def check_copies(cluster: Cluster, sent: Sent) -> None:
     by_owner = [
         d for d in receipt.deliveries if d.outcome is Outcome.DELIVERED and d.route is not Route.FALLBACK
     ]
-    if not by_owner or len(by_owner) < len(receipt.deliveries):
+    if not by_owner or len(by_owner) < len(receipt.deliveries) or cluster.seen[ON_THEIR_OWN]:
         return
     cluster.seen["copies of what was written"] += 1
     for delivery in receipt.deliveries:
         times = sum(s.received.count(sent.number) for s in cluster.sockets if s.conn == delivery.conn)
         assert times == 1, f"{sent.push.id}: {delivery.conn} got it {times} times"
     for (copy,) in copies:
-        given_up = cluster.copies_in_the_dark and set(copy.counts) <= {Outcome.UNAVAILABLE, Outcome.UNKNOWN}
-        assert given_up or copy.counts == receipt.counts, (
-            f"{sent.push.id}: {copy.counts}, not {receipt.counts}"
-        )
+        assert copy.counts == receipt.counts, f"{sent.push.id}: {copy.counts}, not {receipt.counts}"
 
 
 def check_acks(cluster: Cluster, sent: Sent) -> None:

@@ -5,7 +5,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY sanic_ws sanic_ws
-RUN python -m venv /opt/sanic-ws && /opt/sanic-ws/bin/pip install --no-compile -c constraints.txt .
+RUN python -m venv /opt/sanic-ws && /opt/sanic-ws/bin/pip install --no-compile -c constraints.txt '.[otel]'
 
 FROM ${PYTHON}
 COPY --from=build /opt/sanic-ws /opt/sanic-ws

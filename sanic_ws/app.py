@@ -25,8 +25,9 @@ from sanic_ws.core.requests import (
     WaitFor,
 )
 from sanic_ws.core.tokens import Identity
-from sanic_ws.http import cluster, docs, errors, groups, health, mailboxes, metrics, push, sockets
+from sanic_ws.http import cluster, docs, errors, groups, health, mailboxes, metrics, push, sockets, tracing
 from sanic_ws.http.deadlines import Deadlines
+from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
 from sanic_ws.publishing.sending import push_all
 from sanic_ws.websocket.authentication import Authentication
@@ -168,6 +169,8 @@ class Gateway:
         errors.install(app)
         for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs):
             app.blueprint(module.blueprint)
+        if self.settings.otel:
+            tracing.install(app)
         if echo_path is not None:
             app.add_route(sockets.echo, echo_path, methods=["GET"], name="echo")
         app.register_listener(self._start, "before_server_start")
@@ -193,6 +196,8 @@ class Gateway:
             sweep.cancel()
         self._node = None
         await app.ctx.node.stop()
+        if app.ctx.node.tracing is not None:
+            await asyncio.to_thread(app.ctx.node.tracing.close)
 
     def run(self, echo_path: str | None = None) -> None:
         """Run a gateway and nothing else until SIGINT or SIGTERM, in as many processes as the settings say.
@@ -200,6 +205,7 @@ class Gateway:
         Args:
             echo_path: where to send messages back as they came, if anywhere.
         """
+        configure_logging(self.settings.log_format, self.settings.log_level)
         if self.settings.workers == 1:
             self._work(echo_path)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -45,6 +46,10 @@ Subprotocol = Annotated[str, AfterValidator(_check_token)]
 GroupPattern = Annotated[str, AfterValidator(check_pattern)]
 TrustedNetwork = Annotated[Network, BeforeValidator(parse_network)]
 Limit = Annotated[int, Field(ge=0, le=1 << 40)]
+LogFormat = Annotated[Literal["text", "json"], BeforeValidator(lambda name: str(name).lower())]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"], BeforeValidator(lambda name: str(name).lower())
+]
 
 
 class Settings(BaseSettings):
@@ -145,6 +150,14 @@ class Settings(BaseSettings):
         description="networks of proxies that say where clients are (X-Forwarded-For, Forwarded), by commas",
     )
 
+    log_format: LogFormat = Field("text", description="text for people, or json: one object per line")
+    log_level: LogLevel = Field("info", description="the least that is logged: debug, info, warning or error")
+
+    otel: bool = Field(
+        default=False,
+        description="whether traces are exported, as OpenTelemetry's OTEL_* say; needs the extra otel",
+    )
+
     @property
     def keys(self) -> tuple[ApiKey, ...]:
         """The publishers' keys."""
@@ -211,6 +224,8 @@ def _check(settings: Settings) -> None:
     if settings.mode == "serve" and not keys:
         raise InvalidField(_variable("api_keys"), "is required: without a key nobody can push")
     _check_jwt(settings)
+    if settings.otel and not _has_otel():
+        raise InvalidField(_variable("otel"), "needs the extra otel: pip install 'sanic-ws[otel]'")
     if settings.embedded and settings.workers > 1:
         raise InvalidField(_variable("workers"), "must be 1 with memory://, which serves one process")
 
@@ -274,6 +289,13 @@ def _check_jwt(settings: Settings) -> None:
             read(getattr(settings, given[0]))
         except ValueError as exc:
             raise InvalidField(_variable(given[0]), str(exc)) from None
+
+
+def _has_otel() -> bool:
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http.trace_exporter") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _variable(name: str) -> str:

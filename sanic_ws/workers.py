@@ -7,13 +7,15 @@ Sanic's own manager can wait for ever for workers that are told to stop while th
 from __future__ import annotations
 
 import ctypes
-import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING
+
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +26,7 @@ RESTART_PAUSE_S = 1.0
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-log = logging.getLogger("sanic_ws.workers")
+log = event_log("sanic_ws.workers")
 
 
 def run_workers(number: int, work: Callable[[], None]) -> None:
@@ -56,7 +58,7 @@ def run_workers(number: int, work: Callable[[], None]) -> None:
             ended = [worker for worker in workers if worker.exitcode is not None]
             workers = [worker for worker in workers if worker.exitcode is None]
             if ended and not stopping:
-                log.error("worker ended with exit code %s; starting another", ended[0].exitcode)
+                log.error("worker ended, starting another", exit_code=ended[0].exitcode)
                 time.sleep(RESTART_PAUSE_S)
     finally:
         for which, handler in previous.items():
@@ -81,4 +83,8 @@ def _run(work: Callable[[], None], parent: int) -> None:
         signal.signal(which, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if os.getppid() == parent:
-        work()
+        try:
+            work()
+        except Exception:
+            log.exception("worker failed")
+            sys.exit(1)

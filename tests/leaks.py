@@ -4,6 +4,7 @@ Keys, tokens and passwords must be nowhere in what a node logs or answers. Conne
 secrets where clients are anonymous, must not be in logs and errors; receipts and look-ups do name them.
 """
 
+import json
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlsplit
 
@@ -68,8 +69,9 @@ def take() -> list[str]:
 
 
 def _add(known: dict[str, set[str]], secret: str) -> None:
-    if len(secret) >= MIN_CHARS:
-        known.setdefault(secret[:MIN_CHARS], set()).add(secret)
+    # As logs in JSON write it too.
+    for written in {secret, json.dumps(secret)[1:-1]} if len(secret) >= MIN_CHARS else ():
+        known.setdefault(written[:MIN_CHARS], set()).add(written)
 
 
 def _holds(line: str, known: dict[str, set[str]]) -> bool:

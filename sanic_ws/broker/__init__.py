@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sanic_ws.broker.port import BackEnds, Broker, Call, OnBatch, OnCall, OnReply
+from sanic_ws.broker.port import BackEnds, Broker, Call, Headers, OnBatch, OnCall, OnReply
 
-__all__ = ["BackEnds", "Broker", "Call", "OnBatch", "OnCall", "OnReply"]
+__all__ = ["BackEnds", "Broker", "Call", "Headers", "OnBatch", "OnCall", "OnReply"]

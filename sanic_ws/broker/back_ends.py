@@ -6,7 +6,6 @@ A call is acknowledged when its answer has been confirmed, or when it was set as
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,19 +15,20 @@ from aiormq import spec
 from sanic_ws.broker.calls import REPLY_TIMEOUT_S, Consumer, Replies
 from sanic_ws.broker.link import CLOSE_TIMEOUT_S, GONE, reason, transient
 from sanic_ws.broker.port import Call
-from sanic_ws.broker.sending import publish
+from sanic_ws.broker.sending import publish, read_headers, write_headers
 from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
 
     from sanic_ws.broker.link import Link
-    from sanic_ws.broker.port import OnCall
+    from sanic_ws.broker.port import Headers, OnCall
 
 INBOUND_TIMEOUT_S = 2.0
 RETRY_S = 1.0
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 
 
 class RabbitBackEnds:
@@ -58,13 +58,15 @@ class RabbitBackEnds:
         self._on_call = on_call
         self._begin()
 
-    async def publish_inbound(self, kind: str, body: bytes) -> None:
+    async def publish_inbound(self, kind: str, body: bytes, headers: Headers | None = None) -> None:
         """Hand a client's message to the back ends that are bound to its type; wait for the confirm."""
         link = self._link
         if link is None:
             raise BrokerUnavailable("RabbitMQ is not connected")
         # Whether it outlives the broker is for the back end's queue to say.
-        lasting = spec.Basic.Properties(delivery_mode=2, content_type="application/json")
+        lasting = spec.Basic.Properties(
+            delivery_mode=2, content_type="application/json", headers=write_headers(headers)
+        )
         await publish(link, link.names.inbound, kind, body, lasting, INBOUND_TIMEOUT_S)
 
     async def publish_event(self, kind: str, body: bytes) -> None:
@@ -117,7 +119,7 @@ class RabbitBackEnds:
                 await consumer.ended.wait()
             except GONE as exc:
                 if not told:
-                    log.warning("calls of back ends are not taken for now: %s", reason(exc))
+                    log.warning("calls of back ends are not taken for now", reason=reason(exc))
                 told = True
             await consumer.close()
             await asyncio.sleep(random.uniform(0.1, 1) * RETRY_S)  # noqa: S311 - jitter
@@ -132,7 +134,11 @@ class RabbitBackEnds:
         properties = message.header.properties
         reply_to = properties.reply_to or ""
         call = Call(
-            message.body, bool(reply_to), bool(message.redelivered), _read_expiration(properties.expiration)
+            message.body,
+            bool(reply_to),
+            bool(message.redelivered),
+            _read_expiration(properties.expiration),
+            read_headers(properties),
         )
         answer = await on_call(call)
         if answer is None:
@@ -149,7 +155,7 @@ class RabbitBackEnds:
         try:
             await publish(self._link, names.direct, names.dead, body, transient(), REPLY_TIMEOUT_S)
         except BrokerError as exc:
-            log.warning("call not set aside: %s", reason(exc))
+            log.warning("call not set aside", reason=reason(exc))
 
 
 def _read_expiration(text: str | None) -> float | None:

@@ -10,7 +10,6 @@ name to ``<prefix>.direct``, by that name.
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 from aiormq.exceptions import ChannelAccessRefused
@@ -26,6 +25,7 @@ from sanic_ws.broker.link import (
 )
 from sanic_ws.broker.sending import publish
 from sanic_ws.errors import BrokerError, BrokerLost, Unroutable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from aio_pika.abc import AbstractChannel
@@ -41,7 +41,7 @@ CALL_TTL_MS = 60_000
 REPLY_TIMEOUT_S = 5.0
 DEFAULT_EXCHANGE = ""
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 
 
 class Consumer:
@@ -81,7 +81,7 @@ class Consumer:
         try:
             await self._channel.basic_ack(message.delivery_tag or 0, wait=False)
         except GONE as exc:
-            log.debug("call not acknowledged: %s", reason(exc))
+            log.debug("call not acknowledged", reason=reason(exc))
 
     async def cancel(self) -> None:
         """Get no more calls; those that came before can be acknowledged."""
@@ -91,7 +91,7 @@ class Consumer:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._channel.basic_cancel(self._tag)
         except GONE as exc:
-            log.warning("calls of back ends may still come: %s", reason(exc))
+            log.warning("calls of back ends may still come", reason=reason(exc))
 
     async def close(self) -> None:
         """Close the channel: what was not acknowledged goes to another node."""
@@ -100,7 +100,7 @@ class Consumer:
                 if self._opened is not None:
                     await self._opened.close()
         except GONE as exc:
-            log.debug("close failed: %s", reason(exc))
+            log.debug("close failed", reason=reason(exc))
 
 
 class Replies:
@@ -127,7 +127,7 @@ class Replies:
                 channel = await self._default_channel() if exchange == DEFAULT_EXCHANGE else None
                 await publish(self._link, exchange, reply_to, body, properties, REPLY_TIMEOUT_S, channel)
             except Unroutable:
-                log.debug("no queue for an answer behind %r", exchange)
+                log.debug("no queue for an answer", exchange=exchange)
             except BrokerError as exc:
                 self._note(exc)
             else:
@@ -158,10 +158,10 @@ class Replies:
         if isinstance(exc.__cause__, ChannelAccessRefused) and not self._refused:
             self._refused = True
             log.warning(
-                "calls are answered only in queues named %s.* and bound to %s: "
+                "calls are answered only in queues with the prefix that are bound to the exchange: "
                 "this user may not write to amq.default",
-                self._link.names.prefix,
-                self._link.names.direct,
+                prefix=f"{self._link.names.prefix}.",
+                exchange=self._link.names.direct,
             )
         else:
-            log.debug("answer to a call not sent: %s", reason(exc))
+            log.debug("answer to a call not sent", reason=reason(exc))

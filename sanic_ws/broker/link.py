@@ -32,6 +32,7 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelNotF
 from aiormq import spec
 from aiormq.channel import Returning
 
+from sanic_ws.logs import event_log
 from sanic_ws.tasks import take_failure
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ GONE = (
 )
 """What a connection or channel that is gone, or does not answer, raises."""
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 # A payload has no place in a log.
 logging.getLogger("aiormq.channel").addFilter(lambda record: not str(record.msg).startswith(_WITH_BODIES))
 
@@ -197,7 +198,7 @@ class Link:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
                     await connection.close()
             except GONE as exc:
-                log.debug("close failed: %s", reason(exc))
+                log.debug("close failed", reason=reason(exc))
 
     async def _open(self, url: str, on_lost: Callable[[], None]) -> None:
         for role in ("publish", "consume"):
@@ -242,7 +243,7 @@ class Link:
             await channel.queue_declare(self.names.dead, durable=True, arguments=bounds)
             await channel.queue_bind(self.names.dead, self.names.direct, routing_key=self.names.dead)
         except ChannelNotFoundEntity as exc:
-            log.warning("nothing can be set aside for now: %s", reason(exc))
+            log.warning("nothing can be set aside for now", reason=reason(exc))
         else:
             await opened.close()
 

@@ -14,7 +14,7 @@ from sanic_ws.errors import BrokerUnavailable, QueueFull, Unroutable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sanic_ws.broker.port import Call, OnBatch, OnCall, OnReply
+    from sanic_ws.broker.port import Call, Headers, OnBatch, OnCall, OnReply
 
 
 DEAD_MESSAGES = 1000
@@ -80,21 +80,32 @@ class MemoryBroker:
         """Say whether it is open."""
         return self._open
 
-    async def send(self, node: str, body: bytes, ttl_ms: int) -> None:  # noqa: ARG002
+    async def send(
+        self,
+        node: str,
+        body: bytes,
+        ttl_ms: int,  # noqa: ARG002
+        headers: Headers | None = None,
+    ) -> None:
         """Hand a batch to a node, in the next turn of the event loop."""
         self._check()
         on_batch = self._bus.direct.get(node)
         if on_batch is None:
             raise Unroutable(node)
-        asyncio.get_running_loop().call_soon(self._hand_over, on_batch, body, self._address)
+        asyncio.get_running_loop().call_soon(self._hand_over, on_batch, body, self._address, headers)
 
-    async def broadcast(self, body: bytes, ttl_ms: int) -> None:  # noqa: ARG002
+    async def broadcast(
+        self,
+        body: bytes,
+        ttl_ms: int,  # noqa: ARG002
+        headers: Headers | None = None,
+    ) -> None:
         """Hand a batch to all nodes."""
         self._check()
         if not self._bus.fanout:
             raise Unroutable("")
         for on_batch in list(self._bus.fanout.values()):
-            asyncio.get_running_loop().call_soon(self._hand_over, on_batch, body, self._address)
+            asyncio.get_running_loop().call_soon(self._hand_over, on_batch, body, self._address, headers)
 
     async def answer(self, address: str, body: bytes) -> None:
         """Hand a reply to who waits for it."""
@@ -119,8 +130,8 @@ class MemoryBroker:
         self._bus.replies.pop(self._address, None)
         await self.leave()
 
-    def _hand_over(self, take: Callable[..., bool], body: bytes, *address: str) -> None:
-        if body and not take(body, *address):
+    def _hand_over(self, take: Callable[..., bool], body: bytes, *about: str | Headers | None) -> None:
+        if body and not take(body, *about):
             self._bus.dead.append(body)
 
     def _check(self) -> None:
@@ -145,7 +156,7 @@ class MemoryBackEnds:
         self._on_call = on_call
         self._bus.takers.append(on_call)
 
-    async def publish_inbound(self, kind: str, body: bytes) -> None:
+    async def publish_inbound(self, kind: str, body: bytes, headers: Headers | None = None) -> None:  # noqa: ARG002
         """Hand a client's message to the back ends that are bound to its type."""
         if not self.open:
             raise BrokerUnavailable("the broker is closed")

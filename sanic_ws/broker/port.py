@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-OnBatch = Callable[[bytes, str], bool]
-"""Called with a batch and the address that its reply goes to; must not block and must not raise.
+Headers = Mapping[str, str]
+"""What goes along with a message; only those of traces (`sanic_ws.tracing`) are carried."""
+OnBatch = Callable[[bytes, str, Headers | None], bool]
+"""Called with a batch, the address that its reply goes to, and its headers; must not block nor raise.
 
 Says whether the batch could be read: what cannot is set aside.
 """
@@ -24,12 +26,14 @@ class Call:
         answered: whether the back end said where the answer goes.
         redelivered: whether a node has had it before, and may have carried it out.
         expires_s: for how long it was good when it was sent, if the back end said so.
+        headers: of the message.
     """
 
     body: bytes
     answered: bool = True
     redelivered: bool = False
     expires_s: float | None = None
+    headers: Headers | None = None
 
 
 OnCall = Callable[[Call], Awaitable[bytes | None]]
@@ -46,7 +50,7 @@ class BackEnds(Protocol):
     def serve(self, on_call: OnCall) -> None:
         """Begin to take calls, now or as soon as the broker is connected."""
 
-    async def publish_inbound(self, kind: str, body: bytes) -> None:
+    async def publish_inbound(self, kind: str, body: bytes, headers: Headers | None = None) -> None:
         """Hand a client's message to the back ends that are bound to its type; wait for the confirm.
 
         Messages arrive in the order of the calls.
@@ -54,6 +58,7 @@ class BackEnds(Protocol):
         Args:
             kind: the message's type, at most 255 bytes in UTF-8.
             body: the message.
+            headers: of the message.
 
         Raises:
             BrokerUnavailable: it is not connected, or blocked; certainly not sent.
@@ -100,7 +105,7 @@ class Broker(Protocol):
     async def wait_connected(self, timeout_s: float) -> bool:
         """Wait until it is connected; say `False` if that takes longer."""
 
-    async def send(self, node: str, body: bytes, ttl_ms: int) -> None:
+    async def send(self, node: str, body: bytes, ttl_ms: int, headers: Headers | None = None) -> None:
         """Send a batch to a node's queue and wait until the broker has confirmed it.
 
         Raises:
@@ -111,7 +116,7 @@ class Broker(Protocol):
                 been sent.
         """
 
-    async def broadcast(self, body: bytes, ttl_ms: int) -> None:
+    async def broadcast(self, body: bytes, ttl_ms: int, headers: Headers | None = None) -> None:
         """Send a batch to all nodes; raises as `send`."""
 
     async def answer(self, address: str, body: bytes) -> None:

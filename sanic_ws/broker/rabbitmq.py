@@ -10,7 +10,6 @@ to be sent then is refused at once. What is read goes on.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from typing import TYPE_CHECKING
 
@@ -18,13 +17,14 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 
 from sanic_ws.broker.back_ends import RabbitBackEnds
 from sanic_ws.broker.link import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S, GONE, Link, Names, reason, transient
-from sanic_ws.broker.sending import post, publish
+from sanic_ws.broker.sending import post, publish, read_headers, write_headers
 from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable, QueueFull, Unroutable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
 
-    from sanic_ws.broker.port import OnBatch, OnReply
+    from sanic_ws.broker.port import Headers, OnBatch, OnReply
 
 BEAT_S = 2.0
 DEAF_BEATS = 2
@@ -33,7 +33,7 @@ REFUSAL_TIMEOUT_S = 1.0
 OPEN_ANSWERS = 1000
 RECONNECT_JITTER_S = 0.2
 
-log = logging.getLogger("sanic_ws.broker")
+log = event_log("sanic_ws.broker")
 
 
 class RabbitBroker:
@@ -92,20 +92,24 @@ class RabbitBroker:
 
     # Sending
 
-    async def send(self, node: str, body: bytes, ttl_ms: int) -> None:
+    async def send(self, node: str, body: bytes, ttl_ms: int, headers: Headers | None = None) -> None:
         """Send a batch to a node's queue and wait until the broker has confirmed it."""
-        await self._publish("direct", node, body, ttl_ms)
+        await self._publish("direct", node, body, ttl_ms, headers)
 
-    async def broadcast(self, body: bytes, ttl_ms: int) -> None:
+    async def broadcast(self, body: bytes, ttl_ms: int, headers: Headers | None = None) -> None:
         """Send a batch to all nodes."""
-        await self._publish("fanout", "", body, ttl_ms)
+        await self._publish("fanout", "", body, ttl_ms, headers)
 
-    async def _publish(self, exchange: str, key: str, body: bytes, ttl_ms: int) -> None:
+    async def _publish(
+        self, exchange: str, key: str, body: bytes, ttl_ms: int, headers: Headers | None
+    ) -> None:
         link = self._link
         if link is None:
             raise BrokerUnavailable("RabbitMQ is not connected")
         ttl_ms = max(1, ttl_ms)
-        properties = transient(expiration=str(ttl_ms), reply_to=link.names.reply_queue)
+        properties = transient(
+            expiration=str(ttl_ms), reply_to=link.names.reply_queue, headers=write_headers(headers)
+        )
         try:
             # Past its time nobody waits for the confirm, and it may never come.
             await publish(link, f"{self._prefix}.{exchange}", key, body, properties, ttl_ms / 1000)
@@ -149,7 +153,10 @@ class RabbitBroker:
     async def _take_batch(self, message: DeliveredMessage) -> None:
         self._heard = True
         assert self._on_batch is not None
-        if message.body and not self._on_batch(message.body, message.header.properties.reply_to or ""):
+        properties = message.header.properties
+        if message.body and not self._on_batch(
+            message.body, properties.reply_to or "", read_headers(properties)
+        ):
             await self._set_aside(message.body)
 
     async def _set_aside(self, body: bytes) -> None:
@@ -167,7 +174,7 @@ class RabbitBroker:
             async with asyncio.timeout(CLOSE_TIMEOUT_S + last_calls_s):
                 await self._link.leave(last_calls_s)
         except GONE as exc:
-            log.warning("queue not emptied: %s", reason(exc))
+            log.warning("queue not emptied", reason=reason(exc))
 
     async def close(self) -> None:
         """Answer the calls under way, in bounded time; close the queues and the connections."""
@@ -205,7 +212,7 @@ class RabbitBroker:
             wait=wait_random_exponential(multiplier=0.1, max=3),
             retry=retry_if_exception_type(GONE),
             before_sleep=lambda state: log.warning(
-                "RabbitMQ connect failed: %s", reason(state.outcome.exception() if state.outcome else None)
+                "RabbitMQ connect failed", reason=reason(state.outcome.exception() if state.outcome else None)
             ),
         )
         async for attempt in retrying:
@@ -238,12 +245,12 @@ class RabbitBroker:
             blocked = self._link.blocked
             if blocked is not was_blocked:
                 was_blocked = blocked
-                log.warning(
-                    "RabbitMQ %s",
-                    "takes nothing: it is short of memory or disk" if blocked else "takes messages again",
-                )
+                if blocked:
+                    log.warning("RabbitMQ takes nothing, it is short of memory or disk")
+                else:
+                    log.warning("RabbitMQ takes messages again")
             missed = 0 if self._heard or blocked else missed + 1
-        log.warning("RabbitMQ: nothing heard for %d beats", missed)
+        log.warning("nothing heard of RabbitMQ", beats=missed)
 
     async def _beat(self, link: Link) -> bool:
         """Send an empty message through the own queue; say whether the connection was lost within a beat."""

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from sanic_ws.broker.link import GONE, reason, transient
 from sanic_ws.errors import BrokerLost, BrokerUnavailable, QueueFull, Unroutable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from aiormq import spec
     from aiormq.channel import Channel
+    from pamqp.common import FieldValue
 
     from sanic_ws.broker.link import Link
+    from sanic_ws.broker.port import Headers
 
-log = logging.getLogger("sanic_ws.broker")
+CARRIED = ("traceparents", "traceparent", "tracestate")
+
+log = event_log("sanic_ws.broker")
 
 
 async def publish(
@@ -66,6 +70,19 @@ async def publish(
         raise BrokerLost(f"RabbitMQ: {reason(exc)}") from exc
 
 
+def read_headers(properties: spec.Basic.Properties) -> Headers | None:
+    """Return those of a message's headers that are carried, if it has any."""
+    found = properties.headers
+    if not found:
+        return None
+    return {name: value for name in CARRIED if isinstance(value := found.get(name), str)}
+
+
+def write_headers(headers: Headers | None) -> dict[str, FieldValue] | None:
+    """Return headers as the library takes them."""
+    return dict(headers) if headers else None
+
+
 async def post(link: Link, key: str, body: bytes, timeout_s: float) -> None:
     """Send through the direct exchange without a confirm; what cannot be sent is lost silently."""
     try:
@@ -74,4 +91,4 @@ async def post(link: Link, key: str, body: bytes, timeout_s: float) -> None:
                 body, exchange=link.names.direct, routing_key=key, properties=transient(), wait=False
             )
     except GONE as exc:
-        log.debug("not sent: %s", reason(exc))
+        log.debug("not sent", reason=reason(exc))

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 import socket
-import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,12 +16,13 @@ from sanic_ws.backends import make_broker, make_registry
 from sanic_ws.cli.common import EXIT_UNAVAILABLE, out
 from sanic_ws.core.api_keys import MIN_KEY_CHARS
 from sanic_ws.errors import InvalidField, RegistryUnavailable
+from sanic_ws.logs import configure_logging, event_log
 from sanic_ws.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-log = logging.getLogger("sanic_ws")
+log = event_log("sanic_ws")
 
 
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
@@ -67,29 +67,27 @@ def serve(*, given: dict[str, Any]) -> None:
     """Run nodes in production; refuses to start with an unsafe or missing setting, and says which."""
     settings = read_settings("serve", **given)
     _check_port(settings)
-    _configure_logging()
-    for warning in _warnings(settings):
-        log.warning(warning)
+    configure_logging(settings.log_format, settings.log_level)
+    for setting, reason in _warnings(settings):
+        log.warning("unsafe setting", setting=f"SANIC_WS_{setting}", reason=reason)
     _run(settings, None)
 
 
-def _warnings(settings: Settings) -> Iterator[str]:
-    """Say by name what was chosen that is not safe."""
+def _warnings(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Say what was chosen that is not safe, by the setting's name, and why."""
     if settings.trust_client_identity:
-        yield "SANIC_WS_TRUST_CLIENT_IDENTITY is on: clients are believed who they say they are"
+        yield "TRUST_CLIENT_IDENTITY", "it is on: clients are believed who they say they are"
     elif not (settings.jwt_secret or settings.jwt_public_key or settings.jwt_jwks_url):
-        yield (
-            "none of SANIC_WS_JWT_SECRET, SANIC_WS_JWT_PUBLIC_KEY and SANIC_WS_JWT_JWKS_URL is set: "
-            "anybody may connect, and all clients are anonymous"
-        )
+        others = "SANIC_WS_JWT_PUBLIC_KEY nor SANIC_WS_JWT_JWKS_URL"
+        yield "JWT_SECRET", f"neither it nor {others} is set: anybody may connect, all clients are anonymous"
     if "*" in settings.allowed_origins:
-        yield "SANIC_WS_ALLOWED_ORIGINS holds *: pages of any origin may connect"
+        yield "ALLOWED_ORIGINS", "it holds *: pages of any origin may connect"
     for network in settings.trusted_proxies:
         if not network.prefixlen:
-            yield f"SANIC_WS_TRUSTED_PROXIES holds {network}: all clients are believed where they are"
+            yield "TRUSTED_PROXIES", f"it holds {network}: all clients are believed where they are"
     for key in settings.keys:
         if key.is_short:
-            yield f"SANIC_WS_API_KEYS: the key of {key.name} is shorter than {MIN_KEY_CHARS} characters"
+            yield "API_KEYS", f"the key of {key.name} is shorter than {MIN_KEY_CHARS} characters"
 
 
 @with_settings
@@ -160,18 +158,9 @@ Ctrl-C stops it.""",
     )
 
 
-def _configure_logging() -> None:
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s %(message)s", level=logging.INFO, stream=sys.stderr
-    )
-    for name in ("sanic", "aio_pika", "aiormq"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
 def _run(settings: Settings, echo: str | None) -> None:
     from sanic_ws.app import Gateway  # noqa: PLC0415 - the other commands start without Sanic
 
-    _configure_logging()
     Gateway(settings).run(echo)
 
 

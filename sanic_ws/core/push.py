@@ -32,6 +32,7 @@ class Push:
         close_code: ask the owner to close the connection with this code instead of writing a frame.
         change: ask the owner to change the connection's groups instead.
         order: what nodes are asked beside writing the frame, if anything.
+        trace: what it came in, for whoever traces pushes; None where nobody does.
 
     Attributes:
         expires: when it is not to be sent any more, the same clock.
@@ -53,6 +54,7 @@ class Push:
         "seen",
         "started",
         "targets",
+        "trace",
     )
 
     def __init__(
@@ -68,6 +70,7 @@ class Push:
         close_code: int | None = None,
         change: Change | None = None,
         order: Order | None = None,
+        trace: object | None = None,
     ) -> None:
         self.id = push_id
         self.targets = targets
@@ -79,6 +82,7 @@ class Push:
         self.done = done
         self.instead: int | Change | None = change if close_code is None else close_code
         self.order = order
+        self.trace = trace
         self.open = 0
         self.counts: Counter[Outcome] | None = None
         self.seen: set[str] | None = set() if len(targets) > 1 else None

@@ -150,10 +150,11 @@ class Reader:
     def _follows(self, place: Place) -> bool:
         """Say whether nothing lies between what was passed last and a letter."""
         after = place.after
+        if not self._passed:
+            # Of what the client has got nothing is left: there is nothing that this could follow.
+            return after <= self.at and not self.last_id
         if after >= self.at:
             return after == self.at
-        if not self._passed:
-            return True
         # Of a server that has lost its tail: what came behind that letter was passed.
         return self._knows(after, place.after_id)
 

@@ -8,7 +8,7 @@ A state machine without I/O. What happens goes in by its methods; what is to be 
                           └─ nobody known, registry away → fallback: all nodes ┴→ receipt
 
 Its parts: `gates` keep the order, `lanes` make batches for owners, `fallback` asks all nodes, `members`
-knows these, and `ledger` ends each item, once.
+knows these, `shares` split what is for many, and `ledger` ends each item, once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from itertools import count
 from math import inf
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.batch import everyone_target, group_target
 from sanic_ws.core.calls import Calls
 from sanic_ws.core.copies import Copies
 from sanic_ws.core.fallback import Fallback
@@ -31,6 +30,7 @@ from sanic_ws.core.members import Members
 from sanic_ws.core.outcomes import ANSWERED, Answer, Cause, Outcome, Route
 from sanic_ws.core.push import Item, Push
 from sanic_ws.core.seeking import Action, Probe, Seek
+from sanic_ws.core.shares import EVERYONE, Shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from sanic_ws.core.reports import Report
 
 __all__ = ["Action", "Router"]
-
-EVERYONE = "*"
 
 
 class Router:
@@ -87,6 +85,7 @@ class Router:
         self._missed = Cause.MISS
         self._copies = Copies(self._ledger, self._actions.append)
         self._fallback = Fallback(self._limits, ids, self._members, self._gates, self._ledger, self._actions)
+        self._shares = Shares(node_id, hub, acks, self._members, self._lanes, self._ledger)
 
     @property
     def open_items(self) -> int:
@@ -189,9 +188,9 @@ class Router:
                 elif item.user is not None:
                     self._place_user(item, next_user(), now)
                 elif item.gate is None and item.is_group:
-                    self._place_group(item, next(nodes_of, None), listing, now)
+                    self._shares.place_group(item, next(nodes_of, None), listing, now)
                 elif item.gate is None:
-                    self._place_everyone(item, certain=listing is not None, now=now)
+                    self._shares.place_everyone(item, certain=listing is not None, now=now)
                 else:
                     self._place(item, next_owner(), now)
 
@@ -462,66 +461,12 @@ class Router:
     def _end_user(self, item: Item, now: float) -> None:
         """End a user's item with the last of its connections; if nothing came of any, ask everybody."""
         if item.gate is None:
-            self._end_group(item, now)
+            self._shares.end_group(item, now)
         elif item.found:
             self._ledger.close(item, now)
         else:
             self._ledger.let_wild(item)
             self._fallback.add(item, Cause.STALE, now)
-
-    def _place_everyone(self, item: Item, *, certain: bool, now: float) -> None:
-        push = item.push
-        here = set() if self._hub is None or self._node_id is None else {self._node_id}
-        nodes = self._members.known | here
-        if not nodes or self._ledger.is_late(item, now):
-            self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
-            return
-        if not certain or not self._members.complete:
-            self._ledger.count(push, None, Outcome.UNKNOWN, 1)
-        for node in nodes:
-            if node == self._node_id and self._hub is not None:
-                answers = self._answer_many_here(push, EVERYONE)
-                for answer, number in answers.items():
-                    self._ledger.count(push, Route.LOCAL, ANSWERED[answer], number)
-            else:
-                share = self._ledger.open(Item(push, everyone_target(push.exclude), None))
-                share.node = node
-                self._lanes.append(node, share)
-        self._ledger.close(item, now)
-
-    def _place_group(
-        self, item: Item, found: Collection[str] | None, listing: Listing | None, now: float
-    ) -> None:
-        """Split a group's item up by node: those that have members, or all where that is not known."""
-        push, group = item.push, item.target[1:]
-        here = set() if self._hub is None or self._node_id is None else {self._node_id}
-        nodes = self._members.known | here
-        item.found = listing is not None and listing.whole and self._members.complete
-        if self._ledger.is_late(item, now) or not (nodes or item.found):
-            self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
-            return
-        if found is not None and item.found:
-            nodes &= here.union(found)
-        if listing is None or not self._members.complete:
-            self._ledger.note(push, None, None, None, Outcome.UNKNOWN, now)
-        self._ledger.tame(item)
-        item.children = 1
-        for node in nodes:
-            if node == self._node_id and self._hub is not None:
-                for answer, number in self._answer_many_here(push, item.target).items():
-                    self._ledger.count(push, Route.LOCAL, ANSWERED[answer], number)
-            else:
-                share = Item(push, group_target(group, push.exclude), None, parent=item)
-                share.node = node
-                self._lanes.append(node, self._ledger.open(share))
-                item.children += 1
-        self._ledger.end_child(item, now)
-
-    def _end_group(self, item: Item, now: float) -> None:
-        """End a group's item with the last of its shares; nobody is `offline` while there may be others."""
-        if not item.found and not item.push.counts:
-            self._ledger.note(item.push, None, None, None, Outcome.UNKNOWN, now)
-        self._ledger.close(item, now)
 
     def _resume(self, gate: Gate, owner: Owner | None, now: float) -> None:
         """Send what waits at a gate on its way, in order, to where the registry now says."""
@@ -553,7 +498,7 @@ class Router:
             if code == Answer.DELIVERED:
                 settle(item, Outcome.DELIVERED, Route.DIRECT, now)
             elif item.gate is None:
-                self._take_share(item, reply.details.get(number), now)
+                self._shares.take_answer(item, reply.details.get(number), now)
             elif code in ANSWERED:
                 self._ledger.give_up(item, ANSWERED[Answer(code)], now)
             elif code == Answer.SEVERAL:
@@ -569,17 +514,6 @@ class Router:
     def _refuse(self, item: Item, by: Owner | None) -> None:
         self.stale_hits += by is not None
         self._gates.refuse(item, by)
-
-    def _take_share(self, item: Item, details: Sequence[tuple[int, int]] | None, now: float) -> None:
-        """Add up what a node says of its share; without details it was not carried out."""
-        if details is None:
-            self._ledger.give_up(item, Outcome.UNAVAILABLE, now)
-            return
-        for answer, number in details:
-            outcome = ANSWERED.get(answer)  # type: ignore[call-overload] # any number may come
-            if outcome is not None and isinstance(number, int) and number > 0:
-                self._ledger.count(item.push, Route.DIRECT, outcome, number)
-        self._ledger.close(item, now)
 
     def _withdraw(self, node: str) -> None:
         """Take back from a lane what must not overtake an item that was refused."""
@@ -598,16 +532,6 @@ class Router:
         if push.order is not None and self._acks is not None:
             return self._acks.deliver(push.order, conn, push.frame, user_key)
         return self._hub.deliver(conn, push.frame, user_key)
-
-    def _answer_many_here(self, push: Push, target: str) -> Mapping[Answer, int]:
-        """Write a push's frame to everyone here, or to a group behind ``#``."""
-        hub = self._hub
-        assert hub is not None
-        if push.order is not None and self._acks is not None:
-            return self._acks.deliver_to_many(
-                push.order, target, lambda late: hub.deliver_to_many(target, push.frame, push.exclude, late)
-            )
-        return hub.deliver_to_many(target, push.frame, push.exclude)
 
     def _corked(self) -> AbstractContextManager[None]:
         return nullcontext() if self._hub is None else self._hub.corked()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from itertools import count
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import Batch, encode_batch
 from sanic_ws.errors import BrokerError
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FIRST = 1 << 40
 """Batches from this number on are questions; the router's numbers stay far below."""
 
-log = logging.getLogger("sanic_ws.dispatch")
+log = event_log("sanic_ws.dispatch")
 
 
 class Questions:
@@ -57,7 +57,7 @@ class Questions:
                 await self._broker.send(node, encode_batch(batch), ttl_ms)
                 return await future
         except (BrokerError, TimeoutError) as exc:
-            log.debug("node %s was not asked or did not answer: %s", node, type(exc).__name__)
+            log.debug("node was not asked or did not answer", node=node, reason=type(exc).__name__)
             return None
         finally:
             del self._open[number]

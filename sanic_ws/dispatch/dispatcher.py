@@ -7,9 +7,9 @@ deadline. One look-up is under way at a time; what comes meanwhile goes into the
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
+from contextlib import nullcontext
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -35,10 +35,12 @@ from sanic_ws.errors import (
     RegistryUnavailable,
     Unroutable,
 )
+from sanic_ws.logs import event_log
 from sanic_ws.registry import Kept, Release
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from sanic_ws.broker import Broker
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.routing import Action
     from sanic_ws.mailbox import Mailbox
     from sanic_ws.registry import Directory
+    from sanic_ws.tracing import Tracing
 
 TICK_S = 0.05
 LISTING_S = 5.0
@@ -59,7 +62,7 @@ ROLL_CALL, ROLL_CALL_S = (1 << 32) - 1, 0.3
 CLOSE_TIMEOUT_S = 1.0
 CANCEL_TTL_MS = 5000
 
-log = logging.getLogger("sanic_ws.dispatch")
+log = event_log("sanic_ws.dispatch")
 
 
 class Dispatcher:
@@ -71,6 +74,7 @@ class Dispatcher:
         node_id: the node that this dispatcher is part of, if any.
         hub: that node's connections.
         acks: carries out what is ordered beside of that node.
+        tracing: makes spans of what is sent, if anything does.
         mailbox: where pushes are stored that are to be; without it none are.
 
     Attributes:
@@ -87,13 +91,15 @@ class Dispatcher:
         node_id: str | None = None,
         hub: Hub | None = None,
         acks: Acks | None = None,
+        tracing: Tracing | None = None,
         mailbox: Mailbox | None = None,
     ) -> None:
         self._directory = directory
         self._broker = broker
         self._router = Router(node_id, hub, acks=acks)
         self._questions = Questions(broker)
-        self._storing = None if mailbox is None else Storing(mailbox, self.submit)
+        self._storing = None if mailbox is None else Storing(mailbox, self._send)
+        self._tracing = tracing
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancels: set[asyncio.Task[None]] = set()
@@ -133,20 +139,19 @@ class Dispatcher:
         """How many messages were stored, since the start."""
         return 0 if self._storing is None else self._storing.stored
 
-    def send(self, pushes: Sequence[Push], *, stored: bool) -> None:
-        """Do as `submit` does, and store those before that are to be.
+    def submit(self, pushes: Sequence[Push], *, stored: bool = False) -> None:
+        """Send pushes on their way; the ``done`` of each is called when it has its receipt.
 
         Args:
-            pushes: in their order, which they keep for each target.
-            stored: whether any of them is to be stored.
+            pushes: they keep their order.
+            stored: whether any of them is to be stored first.
         """
         if self._storing is not None and (stored or self._storing.busy):
             self._storing.submit(pushes)
         else:
-            self.submit(pushes)
+            self._send(pushes)
 
-    def submit(self, pushes: Sequence[Push]) -> None:
-        """Send pushes on their way; the ``done`` of each is called when it has its receipt."""
+    def _send(self, pushes: Sequence[Push]) -> None:
         self._router.submit_all(pushes, monotonic())
         if self.closed:
             self._router.close(None, monotonic())
@@ -160,7 +165,7 @@ class Dispatcher:
                 return True
             reply = decode_reply(body)
         except MalformedBatch as exc:
-            log.warning("reply set aside: %s", exc)
+            log.warning("reply set aside", reason=str(exc))
             return False
         if reply.id >= FIRST:
             self._questions.replied(reply)
@@ -250,7 +255,7 @@ class Dispatcher:
             elif look_up.nodes:
                 listing = await self._directory.listing()
         except RegistryUnavailable as exc:
-            log.debug("look-up failed: %s", exc)
+            log.debug("look-up failed", reason=str(exc))
         self._under_way = None
         self._router.looked_up(look_up, found, listing, monotonic(), groups)
         self._advance()
@@ -259,7 +264,7 @@ class Dispatcher:
         try:
             self.learn(await self._directory.listing())
         except RegistryUnavailable as exc:
-            log.debug("nodes not known: %s", exc)
+            log.debug("nodes not known", reason=str(exc))
         self._listing = False
         self._listed_at = monotonic()
 
@@ -308,7 +313,8 @@ class Dispatcher:
         self.batch_sizes.observe(len(flight.items))
         began = monotonic()
         try:
-            await self._broker.send(flight.node, body, ttl_ms)
+            with self._traced(flight, "direct") as headers:
+                await self._broker.send(flight.node, body, ttl_ms, headers)
             self.send_s.observe(monotonic() - began)
         except Unroutable:
             self._router.returned(flight, monotonic())
@@ -317,7 +323,7 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.debug("batch lost: %s", exc)
+            log.debug("batch lost", reason=str(exc))
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     async def _seek(self, flight: Seek) -> None:
@@ -327,14 +333,15 @@ class Dispatcher:
             doubted = self._router.doubt(listing, monotonic())
             await asyncio.gather(*(self._probe(Probe(node)) for node in doubted))
         except RegistryUnavailable as exc:
-            log.debug("nodes not known: %s", exc)
+            log.debug("nodes not known", reason=str(exc))
         self._router.expire_unsent(flight, monotonic())
         if self._is_over(flight):
             return
         self._router.expect(flight, listing)
         body, ttl_ms = self._encode(flight)
         try:
-            await self._broker.broadcast(body, ttl_ms)
+            with self._traced(flight, "fanout") as headers:
+                await self._broker.broadcast(body, ttl_ms, headers)
             self._router.broadcast(flight, monotonic())
         except Unroutable:
             self._router.nobody_heard(flight, monotonic())
@@ -343,7 +350,7 @@ class Dispatcher:
         except BrokerUnavailable:
             self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         except BrokerLost as exc:
-            log.debug("fallback lost: %s", exc)
+            log.debug("fallback lost", reason=str(exc))
             self._router.failed(flight, Outcome.UNKNOWN, monotonic())
 
     def _is_over(self, flight: Flight) -> bool:
@@ -352,6 +359,11 @@ class Dispatcher:
             return False
         self._router.failed(flight, Outcome.UNAVAILABLE, monotonic())
         return True
+
+    def _traced(self, flight: Flight, exchange: str) -> AbstractContextManager[dict[str, str] | None]:
+        if self._tracing is None:
+            return nullcontext()
+        return self._tracing.send(flight.items, exchange, flight.node)
 
     def _encode(self, flight: Flight) -> tuple[bytes, int]:
         now = monotonic()
@@ -370,7 +382,7 @@ class Dispatcher:
         except Unroutable:
             self._router.probe_returned(probe, monotonic())
         except (QueueFull, BrokerUnavailable, BrokerLost):
-            log.debug("node %s could not be probed", probe.node)
+            log.debug("node could not be probed", node=probe.node)
 
     async def _forget(self, forget: Forget) -> None:
         try:
@@ -380,7 +392,7 @@ class Dispatcher:
                 [Release(forget.conn, forget.owner, forget.user, conn_too, presumed=True)]
             )
         except RegistryUnavailable:
-            log.debug("stale entry of %s stays", forget.owner.node)
+            log.debug("stale entry stays", node=forget.owner.node)
 
     async def _remember(self, remember: Remember) -> None:
         copy, record = remember
@@ -398,4 +410,6 @@ class Dispatcher:
         try:
             await self._broker.send(cancel.node, encode_batch(batch), CANCEL_TTL_MS)
         except BrokerError as exc:
-            log.debug("clients of %s not told that another was quicker: %s", cancel.node, type(exc).__name__)
+            log.debug(
+                "clients not told that another was quicker", node=cancel.node, reason=type(exc).__name__
+            )

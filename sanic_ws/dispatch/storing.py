@@ -121,6 +121,7 @@ class Storing:
                 deadline=push.deadline,
                 done=lambda part: self._done(whole, part),
                 order=replace(order),
+                trace=push.trace,
             )
             held = _Held(own, (box,), whole, blockers=1)
             if len(self._held) >= MOST_HELD:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +19,13 @@ from sanic_ws.errors import (
     RegistryUnavailable,
     TooLarge,
 )
+from sanic_ws.logs import event_log
 from sanic_ws.websocket.handshake import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-log = logging.getLogger("sanic_ws.http")
+log = event_log("sanic_ws.http")
 
 _CODES = {
     400: "bad_request",
@@ -67,7 +67,7 @@ class Errors(ErrorHandler):
                 known.headers["Allow"] = ", ".join(_allowed_methods(request))
             return known
         # Not the address itself: a connection's id may be in it.
-        log.error("%s %s failed", request.method, request.uri_template, exc_info=exception)
+        log.error("request failed", method=request.method, route=request.uri_template, exc_info=exception)
         return error(500, "internal_error", "something went wrong here; it was logged")
 
 

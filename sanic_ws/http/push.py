@@ -96,4 +96,5 @@ def _read_lines(body: bytes) -> list[Any]:
 
 async def _push(request: Request[Any, Any], asked: list[PushRequest], where: str = "") -> list[Receipt]:
     node: Node = request.app.ctx.node
-    return await push_all(node.dispatcher, asked, node.settings.max_message_bytes, where)
+    trace = None if node.tracing is None else request.ctx.trace
+    return await push_all(node.dispatcher, asked, node.settings.max_message_bytes, where, trace)

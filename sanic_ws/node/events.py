@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core import json
 from sanic_ws.core.messages import timestamp
 from sanic_ws.errors import BrokerError, BrokerUnavailable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from sanic_ws.broker import BackEnds
@@ -21,7 +21,7 @@ TURN = 20
 """Events published before others have their turn."""
 CLOSE_TIMEOUT_S = 1.0
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Events:
@@ -90,4 +90,4 @@ class Events:
         self.dropped += 1
         if not self._told:
             self._told = True
-            log.warning("events are lost: %s", reason)
+            log.warning("events are lost", reason=reason)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from sanic_ws.dispatch import Rounds
 from sanic_ws.errors import RegistryUnavailable
+from sanic_ws.logs import event_log
 from sanic_ws.registry import Mark
 from sanic_ws.registry.port import ENTRY_S
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub
     from sanic_ws.registry import Registry
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Grouping:
@@ -85,7 +85,7 @@ class Grouping:
         try:
             await self._registry.mark(marks)
         except RegistryUnavailable as exc:
-            log.debug("groups not told: %s", exc)
+            log.debug("groups not told", reason=str(exc))
             self.owed.update(group for group in groups if group in self._hub.groups)
             return [False] * len(groups)
         self.owed.difference_update(groups)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.errors import BrokerError, RegistryUnavailable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ RETRY_S = 1.0
 """How often the lease is tried while the registry is away."""
 ROLL_CALL_PAUSE_S = 0.1
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Lease:
@@ -88,7 +88,7 @@ class Lease:
             try:
                 await self._beat(interval)
             except RegistryUnavailable as exc:
-                log.debug("lease not renewed: %s", exc)
+                log.debug("lease not renewed", reason=str(exc))
                 pause = min(interval, RETRY_S)
             except Exception:
                 # A node whose lease nobody renews is lost to all others, and does not know it.
@@ -137,5 +137,5 @@ class Lease:
                     self._dispatcher.learn(await self._registry.listing())
                     return
             except (BrokerError, RegistryUnavailable) as exc:
-                log.debug("who else is there is not known yet: %s", exc)
+                log.debug("who else is there is not known yet", reason=str(exc))
             await asyncio.sleep(ROLL_CALL_PAUSE_S)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from sanic_ws.core.messages import BadMessage, error_frame
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.dispatch import Rounds
 from sanic_ws.errors import IdentityTaken, RegistryUnavailable
+from sanic_ws.logs import event_log
 from sanic_ws.node.grouping import Grouping
 from sanic_ws.node.moves import Moves
 from sanic_ws.registry import Claim, Claimed, Release
@@ -36,7 +36,7 @@ AT_ONCE = 1000
 """Connections asserted together; the rest wait until the registry has taken them."""
 CLOSE_TIMEOUT_S = 1.0
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Membership:
@@ -93,7 +93,7 @@ class Membership:
         try:
             claimed = await asyncio.shield(claim)
         except RegistryUnavailable as exc:
-            log.debug("connection taken in unregistered: %s", exc)
+            log.debug("connection taken in unregistered", reason=str(exc))
         except asyncio.CancelledError:
             self._start(self._undo(socket, replaced, claim))
             raise
@@ -133,7 +133,7 @@ class Membership:
         try:
             await self._releases.add(Release(socket.conn, gone, socket.user, grace_s=self._grace_s))
         except RegistryUnavailable as exc:
-            log.debug("stale session stays: %s", exc)
+            log.debug("stale session stays", reason=str(exc))
         socket.generation = 0
         await self.assert_again(socket)
 
@@ -179,7 +179,7 @@ class Membership:
         try:
             claimed = await self._claims.add(self._claim(socket))
         except RegistryUnavailable as exc:
-            log.debug("connection not asserted: %s", exc)
+            log.debug("connection not asserted", reason=str(exc))
             return False
         self._take(socket, claimed)
         return True
@@ -204,7 +204,7 @@ class Membership:
             if told < first + len(part):
                 break
         if sockets:
-            log.info("asserted %d of %d connections", told, len(sockets))
+            log.info("connections asserted", asserted=told, connections=len(sockets))
         return await self._grouping.assert_all() and told == len(sockets)
 
     async def sweep(self, elapsed_s: float) -> None:
@@ -292,7 +292,7 @@ class Membership:
             await self._registry.release(releases)
         except RegistryUnavailable as exc:
             # Harmless: a push that meets a stale entry finds out, and removes it.
-            log.warning("%d connections not released: %s", len(releases), exc)
+            log.warning("connections not released", connections=len(releases), reason=str(exc))
             raise
         if self._presence is not None:
             self._presence.released()

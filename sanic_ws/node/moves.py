@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, wait_ra
 from sanic_ws.core.batch import Batch, close_target, encode_batch
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.errors import BrokerError
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from sanic_ws.broker import Broker
@@ -24,7 +24,7 @@ MOST = 1000
 """Connections in one message."""
 TTL_MS = 5000
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Moves:
@@ -82,6 +82,6 @@ class Moves:
         untold, now = self._untold[node], time.monotonic()
         kept = [(over_at, target) for over_at, target in untold if over_at > now]
         if len(kept) < len(untold):
-            log.debug("node %s was not told that %d connections moved", node, len(untold) - len(kept))
+            log.debug("node not told that connections moved", node=node, connections=len(untold) - len(kept))
         untold[:] = kept
         return not kept

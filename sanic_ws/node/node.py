@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections import Counter
@@ -23,6 +22,7 @@ from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.core.reports import encode_reports
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import MalformedBatch, RegistryUnavailable
+from sanic_ws.logs import event_log
 from sanic_ws.mailbox import Bounds
 from sanic_ws.node.calls import Calls
 from sanic_ws.node.lease import Lease
@@ -36,18 +36,19 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
-    from sanic_ws.broker import Call
+    from sanic_ws.broker import Call, Headers
     from sanic_ws.core.batch import Batch, Reply
     from sanic_ws.core.reports import Report
     from sanic_ws.mailbox import Mailbox
     from sanic_ws.settings import Settings
+    from sanic_ws.tracing import Tracing
 
 CLOSE_TIMEOUT_S = 2.0
 LAST_CALLS_S = 0.5
 """How long a push may take to the queue from reading the registry, or from seeing that the queue is there."""
 VERSION = version("sanic-ws")
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Node:
@@ -63,6 +64,7 @@ class Node:
         closes: how many connections were closed from here, by code.
         inbound: how many messages of clients back ends took, or why not.
         answers: how many acks and replies clients have sent.
+        tracing: makes spans, if that is wanted.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -75,14 +77,15 @@ class Node:
         self.mailbox = self._make_mailbox()
         self.mail = Mail(self.hub, self.mailbox, late_identity=settings.trust_client_identity)
         self.acks = Acks(self.hub, self._reporting.add, post=self.mail.deliver)
+        self.tracing = self._make_tracing() if settings.otel else None
         self.dispatcher = Dispatcher(
-            self.registry, self.broker, self.id, self.hub, self.acks, mailbox=self.mailbox
+            self.registry, self.broker, self.id, self.hub, self.acks, self.tracing, self.mailbox
         )
         self.presence = self._make_presence() if settings.events else None
         self.membership = Membership(
             self.id, self.hub, self.registry, self.broker, settings.lease_s, self.presence
         )
-        self._calls = Calls(self.dispatcher, settings.max_message_bytes)
+        self._calls = Calls(self.dispatcher, settings.max_message_bytes, self.tracing)
         self._lease = Lease(
             self.registry, self.membership, self.dispatcher, lambda: self.info, settings.lease_s
         )
@@ -107,6 +110,11 @@ class Node:
     def _make_presence(self) -> Presence:
         absences, back_ends = self.registry.absences, self.broker.back_ends
         return Presence(self.id, absences, back_ends, self.settings.presence_grace_s)
+
+    def _make_tracing(self) -> Tracing:
+        from sanic_ws.tracing import make_node_tracing  # noqa: PLC0415 - it is an extra
+
+        return make_node_tracing(self.settings.amqp_url, self.settings.prefix, self.id)
 
     @property
     def calls(self) -> Counter[str]:
@@ -168,7 +176,7 @@ class Node:
                 await self.membership.close()
                 await self.registry.withdraw(self.id)
         except (RegistryUnavailable, TimeoutError) as exc:
-            log.warning("left without telling the registry: %s", exc)
+            log.warning("left without telling the registry", reason=str(exc))
         await asyncio.sleep(self._last_calls_s)
 
     async def _end_tasks(self) -> None:
@@ -186,15 +194,18 @@ class Node:
 
     # The queue
 
-    def _on_batch(self, body: bytes, reply_to: str) -> bool:
+    def _on_batch(self, body: bytes, reply_to: str, headers: Headers | None = None) -> bool:
         """Carry out a batch and answer it; say whether it could be read."""
+        began_ns = time.time_ns() if headers else 0
         try:
             batch = decode_batch(body)
             reply = self._carry_out(batch, reply_to)
         except MalformedBatch as exc:
             self.set_aside += 1
-            log.warning("batch set aside: %s", exc)
+            log.warning("batch set aside", reason=str(exc))
             return False
+        if headers and self.tracing is not None:
+            self.tracing.wrote(headers, began_ns, batch, reply)
         if batch.id and reply.changes:
             self.spawn(self._confirm(reply, reply_to))
         elif batch.id:

@@ -7,13 +7,13 @@ Both learn it from the registry, which tells it to one node only.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from contextlib import aclosing
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.errors import RegistryUnavailable
+from sanic_ws.logs import event_log
 from sanic_ws.node.events import Events
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ CLEAR_PAUSE_S = 0.02
 """Between the steps of clearing up what a dead node held."""
 CLOSE_TIMEOUT_S = 2.0
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Presence:
@@ -117,7 +117,7 @@ class Presence:
         try:
             await self._absences.watch(self.grace_s)
         except RegistryUnavailable as exc:
-            log.debug("nobody knows that events are wanted: %s", exc)
+            log.debug("nobody knows that events are wanted", reason=str(exc))
         if self._clearing is None or self._clearing.done():
             self._clearing = asyncio.create_task(self._clear(), name="sanic_ws.clearing")
 
@@ -129,7 +129,7 @@ class Presence:
                 if self._ended:
                     return
         except RegistryUnavailable as exc:
-            log.debug("who is gone is not known: %s", exc)
+            log.debug("who is gone is not known", reason=str(exc))
         except Exception:
             log.exception("who is gone is not known")
 
@@ -142,8 +142,8 @@ class Presence:
                     released += number
                     await asyncio.sleep(CLEAR_PAUSE_S)
         except RegistryUnavailable as exc:
-            log.debug("what dead nodes held is not cleared up: %s", exc)
+            log.debug("what dead nodes held is not cleared up", reason=str(exc))
         except Exception:
             log.exception("what dead nodes held is not cleared up")
         if released:
-            log.info("released %d connections of dead nodes", released)
+            log.info("connections of dead nodes released", connections=released)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from sanic_ws.core.mail import NOWHERE, Letter
 from sanic_ws.core.messages import BadMessage, error_frame, message_frame
 from sanic_ws.core.reading import Meeting, durable_frame
 from sanic_ws.errors import MailboxUnavailable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from sanic_ws.core.mail import Stored
@@ -25,7 +25,7 @@ PAGES_AT_ONCE = 16
 RETRY_S, MOST_RETRY_S = 0.1, 5.0
 """How long a mailbox that is away is left alone, at first and at most."""
 
-log = logging.getLogger("sanic_ws.node")
+log = event_log("sanic_ws.node")
 
 
 class Replay:
@@ -61,7 +61,7 @@ class Replay:
                     async with self._pages:
                         done = await self._read(reading)
                 except MailboxUnavailable as exc:
-                    log.debug("mailbox not read: %s", exc)
+                    log.debug("mailbox not read", reason=str(exc))
                     _tell_away(reading)
                     await asyncio.sleep(retry_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
                     retry_s = min(2 * retry_s, MOST_RETRY_S)

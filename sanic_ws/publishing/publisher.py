@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +19,7 @@ from sanic_ws.core.requests import (
 )
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
+from sanic_ws.logs import event_log
 from sanic_ws.mailbox import Bounds
 from sanic_ws.publishing.sending import push_all
 
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from sanic_ws.core.outcomes import Receipt
+    from sanic_ws.tracing import Tracing
 
 CONNECT_TIMEOUT_S = 5.0
 
-log = logging.getLogger("sanic_ws.publishing")
+log = event_log("sanic_ws.publishing")
 
 
 class Publisher:
@@ -65,16 +66,20 @@ class Publisher:
             _bound("mailbox_wait_replicas", Bounds.replicas),
         )
         self._dispatcher: Dispatcher | None = None
+        self._tracing: Tracing | None = None
 
     async def __aenter__(self) -> Self:
         self._registry = make_registry(self._redis_url, self._prefix)
         self._broker = make_broker(self._amqp_url, self._prefix)
         self._mailbox = make_mailbox(self._redis_url, self._prefix, self._bounds)
-        self._dispatcher = Dispatcher(self._registry, self._broker, mailbox=self._mailbox)
+        self._tracing = _tracing(self._amqp_url, self._prefix)
+        self._dispatcher = Dispatcher(
+            self._registry, self._broker, tracing=self._tracing, mailbox=self._mailbox
+        )
         try:
             await self._broker.open(self._dispatcher.on_reply)
             if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
-                log.warning("no broker yet: pushes are 'unavailable' until there is one")
+                log.warning("no broker yet, pushes are 'unavailable' until there is one")
         except BaseException:
             await self.__aexit__()
             raise
@@ -130,7 +135,19 @@ class Publisher:
             raise RuntimeError(
                 "use the publisher as a context manager: async with Publisher(...) as publisher"
             )
-        return await push_all(self._dispatcher, requests)
+        if self._tracing is None or not self._tracing.wanted:
+            return await push_all(self._dispatcher, requests)
+        with self._tracing.push(len(requests)) as trace:
+            return await push_all(self._dispatcher, requests, trace=trace)
+
+
+def _tracing(amqp_url: str, prefix: str) -> Tracing | None:
+    """Return what passes the application's traces on, where OpenTelemetry is installed."""
+    try:
+        from sanic_ws.tracing import make_tracing  # noqa: PLC0415 - it is an extra
+    except ImportError:
+        return None
+    return make_tracing(amqp_url, prefix)
 
 
 def _bound(name: str, default: int) -> int:

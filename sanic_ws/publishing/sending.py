@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.groups import Change
     from sanic_ws.core.histograms import Histogram
     from sanic_ws.dispatch import Dispatcher
+    from sanic_ws.tracing import Trace
 
 
 class _Call:
@@ -48,6 +49,7 @@ async def push_all(
     requests: Sequence[PushRequest],
     most_bytes: int | None = None,
     where: str = "",
+    trace: Trace | None = None,
     *,
     again: bool = False,
 ) -> list[Receipt]:
@@ -61,6 +63,7 @@ async def push_all(
         requests: what is asked for.
         most_bytes: of one message.
         where: what goes before a field's name in an error; ``{}`` in it is the request's number.
+        trace: what the pushes came in, if that is traced.
         again: whether they may have been sent before: those without an id of their own are `unknown` then,
             and not sent.
 
@@ -75,21 +78,23 @@ async def push_all(
     pushes = []
     for number, request in enumerate(requests):
         try:
-            push = _push(request, now, call.done if request.wait != "none" else _ignore)
+            push = _push(request, now, call.done if request.wait != "none" else _ignore, trace)
             if most_bytes is not None and payload_bytes(push.frame) > most_bytes:
                 raise TooLarge(request.content_field, f"a message must be at most {most_bytes} bytes")
         except InvalidField as exc:
             raise type(exc)(where.format(number) + exc.field, exc.reason) from None
         pushes.append(push)
-    dispatcher.send(
-        list(compress(pushes, sent)), stored=any(request.offline == "store" for request in requests)
-    )
+    stored = any(request.offline == "store" for request in requests)
+    dispatcher.submit(list(compress(pushes, sent)), stored=stored)
     if any(waited):
         await call.future
-    return [
+    receipts = [
         push.receipt() if is_waited else Receipt(push.id, (), {Outcome.UNKNOWN: len(push.targets)})
         for push, is_waited in zip(pushes, waited, strict=True)
     ]
+    if trace is not None:
+        trace.note(requests, receipts)
+    return receipts
 
 
 async def close_connection(dispatcher: Dispatcher, conn: str, code: int) -> Receipt:
@@ -122,7 +127,7 @@ async def _ask_owner(
     return push.receipt()
 
 
-def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Push:
+def _push(request: PushRequest, now: float, done: Callable[[Push], None], trace: Trace | None) -> Push:
     assert request.id is not None
     return Push(
         request.id,
@@ -133,6 +138,7 @@ def _push(request: PushRequest, now: float, done: Callable[[Push], None]) -> Pus
         deadline=now + request.timeout_s,
         done=done,
         order=_order(request, now),
+        trace=trace,
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING
 
 from sanic_ws.errors import RegistryAway
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 OPEN_S = 1.0
 """How long nobody waits for a server that failed; then one call tries."""
 
-log = logging.getLogger("sanic_ws.registry")
+log = event_log("sanic_ws.registry")
 
 
 class Breaker:
@@ -83,11 +83,11 @@ class Breaker:
         self._reason = reason
         if self._away_since is None:
             self._away_since = now
-            log.warning("%s is away: %s", self._name, reason)
+            log.warning("Redis is away", server=self._name, reason=reason)
 
     def succeeded(self) -> None:
         """Note that the server answered."""
         self._answered_at = self._clock()
         if self._away_since is not None:
             away_s, self._away_since = self._answered_at - self._away_since, None
-            log.info("%s answers again after %.1f s", self._name, away_s)
+            log.info("Redis answers again", server=self._name, away_s=round(away_s, 1))

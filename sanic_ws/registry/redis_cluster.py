@@ -9,13 +9,13 @@ as it does between them. A server that is away fails only the calls that need it
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
 from sanic_ws.errors import RegistryUnavailable
+from sanic_ws.logs import event_log
 from sanic_ws.registry.redis_connection import Connector
 from sanic_ws.registry.redis_link import Link, check_answers
 
@@ -36,7 +36,7 @@ MAP_TIMEOUT_S = 1.0
 """How long servers may take to give it; no push waits for that."""
 REDIRECTIONS = 3
 
-log = logging.getLogger("sanic_ws.registry")
+log = event_log("sanic_ws.registry")
 
 
 class ClusterServers:
@@ -244,7 +244,7 @@ class ClusterServers:
             self._owners = masters
             if self._known:
                 places = ", ".join(f"{host}:{port}" for host, port in sorted(self.masters))
-                log.info("Redis Cluster has changed; its masters are %s", places)
+                log.info("Redis Cluster has changed", masters=places)
         self._known = {address for servers in set(owners) for address in servers}
         self._forget({*self._known, *self._url.addresses})
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sanic_ws.core.tokens import Identity, key_id, public_key, read_token, secret_key
 from sanic_ws.errors import InvalidToken, KeysUnavailable
+from sanic_ws.logs import event_log
 from sanic_ws.websocket.handshake import Refused
 from sanic_ws.websocket.jwks import KeySet
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Authenticate = Callable[[Request[Any, Any]], Awaitable[Identity | None]]
 
-log = logging.getLogger("sanic_ws.websocket")
+log = event_log("sanic_ws.websocket")
 
 
 class Keys(Protocol):
@@ -113,11 +113,15 @@ class Authentication:
         except Exception as exc:  # noqa: BLE001 - the application's own, of any kind
             # Not its text: that may quote what the client sent.
             where = traceback.extract_tb(exc.__traceback__)[-1]
-            log.warning("authenticate raised %s (%s:%s)", type(exc).__name__, where.filename, where.lineno)
+            log.warning(
+                "authenticate raised",
+                error=type(exc).__name__,
+                where=f"{where.filename}:{where.lineno}",
+            )
             raise _unauthorized("the application did not accept this client") from None
         if not isinstance(identity, Identity):
             if identity is not None:
-                log.error("authenticate returned %s in place of an Identity", type(identity).__name__)
+                log.error("authenticate returned no Identity", returned=type(identity).__name__)
             raise _unauthorized("the application did not accept this client")
         if identity.expires_at is not None and not identity.expires_at > time.time():
             raise _unauthorized("the application's word for this client has expired")

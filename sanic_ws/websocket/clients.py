@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.messages import message_frame
+from sanic_ws.logs import event_log
 from sanic_ws.websocket.admission import Admission
 from sanic_ws.websocket.conversation import Conversation
 from sanic_ws.websocket.echo import Echo
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 DRAIN_STEP_S = 0.1
 CLOSE_S = 1.5
 
-log = logging.getLogger("sanic_ws.websocket")
+log = event_log("sanic_ws.websocket")
 
 
 class Clients:
@@ -92,7 +92,7 @@ class Clients:
         self._node.draining = True
         sockets = list(self._node.hub)
         if sockets:
-            log.info("draining %d connections", len(sockets))
+            log.info("draining", connections=len(sockets))
         steps = max(1, int(drain_s / DRAIN_STEP_S))
         size = -(-len(sockets) // steps)
         for start in range(0, len(sockets), size or 1):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 from sanic_ws.core import json
@@ -23,6 +22,7 @@ from sanic_ws.core.meter import Excess
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reports import Said
 from sanic_ws.errors import InvalidField, InvalidJSON
+from sanic_ws.logs import event_log
 from sanic_ws.websocket.inbound import Inbound
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _BEFORE_AUTH = frozenset({"ping", "auth"})
 
 _RATE_LIMITED = BadMessage("rate_limited", "more than a client may send; this was dropped")
 
-log = logging.getLogger("sanic_ws.websocket")
+log = event_log("sanic_ws.websocket")
 
 
 class Conversation:

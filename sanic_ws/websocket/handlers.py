@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from sanic_ws.core import json
 from sanic_ws.core.messages import RESERVED_TYPES, BadMessage, error_frame, message_frame
 from sanic_ws.errors import InvalidField, InvalidJSON
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from sanic_ws.core.identity import User
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-log = logging.getLogger("sanic_ws.websocket")
+log = event_log("sanic_ws.websocket")
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from sanic_ws.core import json
@@ -66,7 +67,9 @@ class Inbound:
 
     async def _publish(self, message: ClientMessage, body: bytes) -> None:
         try:
-            await self._node.broker.back_ends.publish_inbound(message.type, body)
+            tracing = self._node.tracing
+            with nullcontext() if tracing is None else tracing.inbound(message.type) as headers:
+                await self._node.broker.back_ends.publish_inbound(message.type, body, headers)
             self._node.inbound["published"] += 1
         except BrokerError as exc:
             refusal = _refusal(exc, message)

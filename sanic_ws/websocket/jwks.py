@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from http.client import HTTPException
 from math import inf
 from time import monotonic
@@ -13,6 +12,7 @@ from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_ope
 from sanic_ws.core import json
 from sanic_ws.core.tokens import read_key_set
 from sanic_ws.errors import InvalidJSON, InvalidToken, KeysUnavailable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ ASK_S = 30.0
 TIMEOUT_S = 5.0
 MAX_BYTES = 1 << 18
 
-log = logging.getLogger("sanic_ws.websocket")
+log = event_log("sanic_ws.websocket")
 
 
 class KeySet:
@@ -92,7 +92,9 @@ class KeySet:
                 text = await asyncio.to_thread(self._fetch, self._url)
             self._keys = read_key_set(json.loads(text))
         except (OSError, HTTPException, ValueError, InvalidJSON) as exc:
-            log.warning("SANIC_WS_JWT_JWKS_URL: keys not fetched (%s), %d known", _why(exc), len(self._keys))
+            log.warning(
+                "keys not fetched", setting="SANIC_WS_JWT_JWKS_URL", reason=_why(exc), known=len(self._keys)
+            )
             return False
         finally:
             self._refreshing = None

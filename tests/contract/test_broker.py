@@ -7,7 +7,7 @@ from typing import Any
 import aio_pika
 import pytest
 
-from sanic_ws.broker import Broker
+from sanic_ws.broker import Broker, Headers
 from sanic_ws.broker.memory import MemoryBroker
 from sanic_ws.broker.rabbitmq import RabbitBroker
 from sanic_ws.errors import BrokerError, BrokerUnavailable, Unroutable
@@ -30,15 +30,17 @@ class Party:
         self.broker = broker
         self.batches: asyncio.Queue[tuple[bytes, str]] = asyncio.Queue()
         self.replies: asyncio.Queue[bytes] = asyncio.Queue()
+        self.headers: list[Headers | None] = []
 
     async def open(self, node: str | None = None) -> None:
         take = None if node is None else self.take_batch
         await self.broker.open(self.take_reply, take, node)
         assert await self.broker.wait_connected(WAIT_S)
 
-    def take_batch(self, body: bytes, address: str) -> bool:
+    def take_batch(self, body: bytes, address: str, headers: Headers | None) -> bool:
         if body == JUNK:
             return False
+        self.headers.append(headers)
         self.batches.put_nowait((body, address))
         return True
 
@@ -126,6 +128,15 @@ class TestBetweenNodes:
         assert body == b"\0batch\xff"
         await node.broker.answer(address, b"\0reply\xff")
         assert await sender.next_reply() == b"\0reply\xff"
+
+    async def test_headers_of_traces_go_along(self, join):
+        node, sender = await join("node-a"), await join()
+        headers = {"traceparents": "00-1-2-01 0,1;00-3-4-01 2"}
+        await sender.broker.send("node-a", b"1", TTL_MS, headers)
+        await sender.broker.broadcast(b"2", TTL_MS, headers)
+        await sender.broker.send("node-a", b"3", TTL_MS)
+        assert [(await node.next_batch())[0] for _ in range(3)] == [b"1", b"2", b"3"]
+        assert node.headers == [headers, headers, None]
 
     async def test_reply_goes_to_the_sender_alone(self, join):
         node, one, other = await join("node-a"), await join(), await join()

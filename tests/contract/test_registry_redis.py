@@ -258,8 +258,8 @@ class TestAway:
         await fails(behind, 5)
         place = f"Redis 127.0.0.1:{proxy.port}"
         assert [(r.levelname, r.getMessage()) for r in caplog.records] == [
-            ("WARNING", f"{place} is away: no answer within 0.3 s"),
-            ("INFO", f"{place} answers again after 8.0 s"),
+            ("WARNING", f'Redis is away server="{place}" reason="no answer within 0.3 s"'),
+            ("INFO", f'Redis answers again server="{place}" away_s=8.0'),
         ]
 
     async def test_no_password_is_logged_or_told(self, redis, caplog):

@@ -232,11 +232,11 @@ class FaultCluster:
         return [(value or "").partition("\x1f")[0] for value in values]
 
     async def keys_that_name(self, text: str) -> list[str]:
-        """Return the names of keys that hold a text in their name or value."""
+        """Return the names of keys that hold a text in their name or value; receipts do for a minute."""
         async with aioredis.Redis.from_url(self.redis.url, decode_responses=True) as client:
             keys = [key async for key in client.scan_iter(f"{self.prefix}:*", count=1000)]
             nodes = f"{self.prefix}:nodes"
-            plain = [key for key in keys if key != nodes]
+            plain = [key for key in keys if key != nodes and ":once:" not in key]
             values = [*await client.mget(plain), repr(await client.zrange(nodes, 0, -1))] if plain else []
         return [key for key, value in zip([*plain, nodes], values, strict=False) if text in f"{key} {value}"]
 

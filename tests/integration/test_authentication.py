@@ -276,7 +276,7 @@ async def test_whom_the_application_does_not_know_is_401(application):
     answer = await refusal(application, **session(f"eve-{secret}"))
     assert (answer.status, answer.error["code"]) == (401, "unauthorized")
     assert secret not in application.log.read_text()
-    assert "authenticate raised ValueError" in application.log.read_text()
+    assert "authenticate raised error=ValueError" in application.log.read_text()
 
 
 async def test_applications_word_may_end(application, connect):

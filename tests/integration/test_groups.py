@@ -442,11 +442,11 @@ def watch(publisher):
     broker, router = publisher._broker, publisher._dispatcher._router
     send, take = broker.send, router.replied
 
-    async def noting_send(node, body, ttl_ms):
+    async def noting_send(node, *rest):
         sent.append(node)
-        await send(node, body, ttl_ms)
+        await send(node, *rest)
 
-    async def no_broadcast(body, ttl_ms):
+    async def no_broadcast(*_):
         sent.append("all")
 
     def noting_replied(reply, now):

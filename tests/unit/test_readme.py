@@ -49,3 +49,7 @@ def test_example_is_run_by_a_test(path):
 @pytest.mark.parametrize("text", [test_groups.CLIENT, test_groups.CURL], ids=["client", "curl"])
 def test_what_groups_are_shown_with_is_what_their_tests_run(text):
     assert text.strip() in README
+
+
+def test_settings_of_haproxy_are_those_that_are_tested():
+    assert (ROOT / "tests" / "haproxy.cfg").read_text("utf-8") in README

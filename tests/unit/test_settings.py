@@ -54,6 +54,8 @@ def test_serve_says_what_is_missing(missing):
         ("port", 0),
         ("port", 65536),
         ("port", "http"),
+        ("log_format", "xml"),
+        ("log_level", "loud"),
         ("workers", 0),
         ("node_name", ""),
         ("node_name", "a b"),
@@ -177,6 +179,11 @@ def test_environment_wins_over_what_dev_presumes(monkeypatch):
 def test_other_variables_of_the_prefix_are_no_error(monkeypatch):
     monkeypatch.setenv("SANIC_WS_API_KEY", "client side")
     read_settings("dev")
+
+
+def test_log_settings_may_be_in_capitals():
+    settings = read_settings("dev", log_format="JSON", log_level="WARNING")
+    assert (settings.log_format, settings.log_level) == ("json", "warning")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.waiting import Late
 
 HERE = "n0"
+ON_THEIR_OWN = "copies could not ask the registry"
 NODES = (HERE, "n1", "n2")
 USERS = {"c0": User(1, from_type="web"), "c1": User(1, from_type="app"), "c2": User(2), "c3": None}
 CONNS = tuple(USERS)
@@ -288,6 +289,7 @@ class Cluster:
 
     def _read_registry(self, look_up: Any) -> None:
         answer: tuple[Found | None, Listing | None] = (None, None)
+        self.seen[ON_THEIR_OWN] += self.registry_away
         if not self.registry_away:
             owners = [self.owners.get(conn) for conn in look_up.conns]
             users = [
@@ -305,6 +307,7 @@ class Cluster:
     def _keep(self, remember: Remember) -> None:
         copy, record = remember
         before = None
+        self.seen[ON_THEIR_OWN] += self.registry_away
         if not self.registry_away:
             before = None if copy.known else self.receipts.get(copy.key)
             self.receipts[copy.key] = before or record
@@ -608,10 +611,10 @@ class Cluster:
             node.withdrawn = True
         elif node.addressable:
             node.named = False
-        elif node.hears:
+        else:
             # What is in the queue is read all the same.
             node.hears = False
-        elif not node.queue:
+        if not (node.hears or node.queue):
             node.alive = False
             self.seen["left in order"] += 1
 
@@ -667,6 +670,7 @@ class Cluster:
 
     def close(self) -> None:
         """Close the router, then let the nodes read what was sent, and clients what was promised."""
+        self.seen[ON_THEIR_OWN] += 1
         self.router.close(self.look_up, self.now)
         for node in self.nodes.values():
             self.resume(node)
@@ -754,7 +758,7 @@ def check_copies(cluster: Cluster, sent: Sent) -> None:
     by_owner = [
         d for d in receipt.deliveries if d.outcome is Outcome.DELIVERED and d.route is not Route.FALLBACK
     ]
-    if not by_owner or len(by_owner) < len(receipt.deliveries):
+    if not by_owner or len(by_owner) < len(receipt.deliveries) or cluster.seen[ON_THEIR_OWN]:
         return
     cluster.seen["copies of what was written"] += 1
     for delivery in receipt.deliveries:

@@ -81,10 +81,10 @@ class FakeBroker:
         self.raises: dict[str, Exception] = {}
         self.something = asyncio.Event()
 
-    async def send(self, node, body, ttl_ms):
+    async def send(self, node, body, ttl_ms, headers=None):
         self._take(node, body, ttl_ms)
 
-    async def broadcast(self, body, ttl_ms):
+    async def broadcast(self, body, ttl_ms, headers=None):
         self._take("*", body, ttl_ms)
 
     def _take(self, node, body, ttl_ms):

@@ -76,6 +76,8 @@ async def test_past_the_bound_new_ones_are_dropped_and_that_is_said_once(
         for number in range(10):
             events.add("e", number=number)
     assert (len(events), events.dropped) == (3, 7)
-    assert [record.message for record in caplog.records] == ["events are lost: too many wait for the broker"]
+    assert [record.message for record in caplog.records] == [
+        'events are lost reason="too many wait for the broker"'
+    ]
     await events.close()
     assert (len(events), events.dropped) == (0, 10)

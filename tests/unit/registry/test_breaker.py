@@ -111,6 +111,6 @@ def test_it_is_logged_when_it_changes(breaker, time, caplog):
     breaker.succeeded()
     breaker.succeeded()
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", "Redis r:1 is away: connection refused"),
-        ("INFO", "Redis r:1 answers again after 2.5 s"),
+        ("WARNING", 'Redis is away server="Redis r:1" reason="connection refused"'),
+        ("INFO", 'Redis answers again server="Redis r:1" away_s=2.5'),
     ]

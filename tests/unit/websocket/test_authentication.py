@@ -154,4 +154,4 @@ async def test_what_the_application_raises_is_logged_by_kind_and_place(caplog):
     assert "LookupError" in caplog.text
     assert "test_authentication.py" in caplog.text
     await refused(made(something_else), Request())
-    assert "returned User in place of an Identity" in caplog.text
+    assert "returned no Identity returned=User" in caplog.text

@@ -23,7 +23,7 @@ class FakeBackEnds:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def publish_inbound(self, kind, body):
+    async def publish_inbound(self, kind, body, headers=None):
         await self.gate.wait()
         if self.refusal is not None:
             raise self.refusal
@@ -37,7 +37,8 @@ def back_ends():
 
 @pytest.fixture
 def inbound(back_ends):
-    return Inbound(SimpleNamespace(broker=SimpleNamespace(back_ends=back_ends), inbound=Counter()))
+    broker = SimpleNamespace(back_ends=back_ends)
+    return Inbound(SimpleNamespace(broker=broker, inbound=Counter(), tracing=None))
 
 
 CLIENT = SimpleNamespace(conn="c", user=User(7, from_type="web"))

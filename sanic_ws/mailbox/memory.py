@@ -48,7 +48,7 @@ class MemoryMailbox:
             # As the key expires in Redis.
             kept.clear()
         for one in kept:
-            if one.letter.id == letter.id:
+            if letter.repeatable and one.letter.id == letter.id:
                 return one.place
         last = kept[-1] if kept else None
         after = last.place.at if last is not None else NOWHERE

@@ -35,7 +35,8 @@ class Mailbox(Protocol):
     async def store(self, letters: Sequence[Letter]) -> list[Place]:
         """Put letters into their mailboxes, in this order; say where each is.
 
-        A letter that is there already, by its id, is not stored a second time: its place is the old one.
+        A repeatable letter that is there already, by its id, is not stored a second time: its place is the
+        old one.
         One that is not with as many replicas as is asked for may be lost: its place is not `certain`.
 
         Raises:

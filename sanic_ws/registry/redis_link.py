@@ -2,7 +2,7 @@
 
 * A call is bounded as a whole: waiting for a connection, opening it, sending, reading. A time-out is not
   retried. Where the connection breaks the call is made once more at once, on a new one; all that is sent here
-  may be done twice.
+  may be done twice, but for scripts that say otherwise.
 * A call that is cancelled closes its connection, so that nobody reads its answer for their own.
 * A server that does not answer, or cannot be connected to, is left alone for a moment (`Breaker`).
 """
@@ -189,6 +189,8 @@ class Link:
             asked = True
             return await _send(connection, commands, script)
         except Broken:
+            if asked and script is not None and not script.repeatable:
+                raise
             try:
                 await self._open(connection)
             except _CannotConnect as exc:

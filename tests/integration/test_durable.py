@@ -2,6 +2,11 @@
 
 import asyncio
 import json
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +17,7 @@ from tests.integration.peers import call, eventually, only, push, push_body, run
 from tests.integration.secured import KEY, authenticate, bearer, error_code, secured, signer
 
 COUNT = 250
+EXAMPLES = Path(__file__).with_name("examples")
 MAILBOX = "/api/v1/users/mailbox"
 
 
@@ -383,6 +389,40 @@ class TestPublishers:
             )
             await asyncio.sleep(0)
         assert (await pushing).outcome in ("stored", "unknown")
+
+
+class TestOutbox:
+    async def test_what_transactions_left_is_stored_once_and_in_order(self, cluster, connect, tmp_path):
+        path, user = tmp_path / "outbox.db", unique("u")
+        rows = [(number + 1, user, "note", json.dumps(number)) for number in range(20)]
+        with closing(sqlite3.connect(path)) as database:
+            await self._fill(database, rows)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, EXAMPLES / "outbox.py", str(path), env={**os.environ, **cluster.env}
+            )
+            try:
+                await self._emptied(database)
+                await self._fill(database, rows[5:])  # as after a crash before they were deleted
+                await self._emptied(database)
+            finally:
+                process.kill()
+                await process.wait()
+        client = await connect(cluster.nodes[0], user={"userId": user}, query={"since": ""})
+        messages, _ = await read(client)
+        assert data_of(messages) == list(range(20))
+
+    async def _fill(self, database, rows):
+        with database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, user TEXT, type TEXT, data TEXT)"
+            )
+            database.executemany("INSERT INTO outbox VALUES (?, ?, ?, ?)", rows)
+
+    async def _emptied(self, database):
+        await eventually(
+            lambda: database.execute("SELECT count(*) FROM outbox").fetchone() == (0,),
+            "the outbox to be empty",
+        )
 
 
 class TestBadInput:

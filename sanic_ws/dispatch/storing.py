@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.frames import payload_start
 from sanic_ws.core.identity import Conn, User
-from sanic_ws.core.mail import Letter, Place, Posted
+from sanic_ws.core.mail import Letter, Posted
 from sanic_ws.core.outcomes import Delivery, Outcome, Receipt
 from sanic_ws.core.push import Push
 from sanic_ws.dispatch.rounds import Rounds
 from sanic_ws.errors import MailboxAway, MailboxUnavailable
+from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +31,8 @@ TICK_S = 0.05
 MOST_HELD = 20_000
 """Pushes that are being stored, or wait behind one that is; any more are `overloaded`."""
 MOST_IN_ROUND = 500
+log = event_log("sanic_ws.dispatch")
+
 _SENT = (Outcome.DELIVERED, Outcome.ACKED)
 
 
@@ -51,6 +53,7 @@ class _Held:
         push: it.
         targets: what it is for, by mailboxes.
         whole: of what it is a part, if it is to be stored.
+        letter: what is stored of it.
         blockers: how much it waits for.
         behind: who waits for it.
         failed: how it ends, unless it is sent.
@@ -60,6 +63,7 @@ class _Held:
     push: Push
     targets: Sequence[str]
     whole: _Whole | None = None
+    letter: Letter | None = None
     blockers: int = 0
     behind: list[_Held] = field(default_factory=list)
     failed: Outcome | None = None
@@ -78,8 +82,9 @@ class Storing:
     """
 
     def __init__(self, mailbox: Mailbox, submit: Callable[[Sequence[Push]], None]) -> None:
+        self._mailbox = mailbox
         self._submit = submit
-        self._rounds: Rounds[Letter, Place] = Rounds(mailbox.store, MOST_IN_ROUND)
+        self._rounds: Rounds[_Held, None] = Rounds(self._store_round, MOST_IN_ROUND)
         self._last: dict[str, _Held] = {}
         self._held: dict[_Held, None] = {}
         self._ticking = False
@@ -123,27 +128,34 @@ class Storing:
                 order=replace(order),
                 trace=push.trace,
             )
-            held = _Held(own, (box,), whole, blockers=1)
+            letter = Letter(box, push.id, payload, keep_s, _only(targets), repeatable=order.once)
+            held = _Held(own, (box,), whole, letter, blockers=1)
             if len(self._held) >= MOST_HELD:
                 self._end(held, Outcome.OVERLOADED)
                 continue
             self._hold(held)
-            letter = Letter(box, push.id, payload, keep_s, _only(targets), repeatable=order.once)
-            self._rounds.add(letter).add_done_callback(partial(self._stored, held))
+            self._rounds.add(held)
 
-    def _stored(self, held: _Held, future: asyncio.Future[Place]) -> None:
-        order = held.push.order
-        assert order is not None
-        if future.cancelled():
-            held.failed = Outcome.UNKNOWN
-        elif (failure := future.exception()) is None:
-            self.stored += 1
-            order.posted = Posted(held.targets[0], future.result())
+    async def _store_round(self, round_: Sequence[_Held]) -> list[None]:
+        """Store what has come, and let it go on its way."""
+        try:
+            places = await self._mailbox.store([held.letter for held in round_ if held.letter is not None])
+        except MailboxUnavailable as exc:
+            self._fail(round_, Outcome.UNAVAILABLE if isinstance(exc, MailboxAway) else Outcome.UNKNOWN)
+        except Exception:
+            log.exception("not stored")
+            self._fail(round_, Outcome.UNKNOWN)
         else:
-            held.failed = Outcome.UNAVAILABLE if isinstance(failure, MailboxAway) else Outcome.UNKNOWN
-            if not isinstance(failure, MailboxUnavailable):
-                _report(failure)
-        self._release(held)
+            self.stored += len(places)
+            for held, place in zip(round_, places, strict=True):
+                assert held.push.order is not None
+                held.push.order.posted = Posted(held.targets[0], place)
+        self._release(round_)
+        return [None] * len(round_)
+
+    def _fail(self, round_: Sequence[_Held], outcome: Outcome) -> None:
+        for held in round_:
+            held.failed = outcome
 
     # Order
 
@@ -168,10 +180,10 @@ class Storing:
                 held.blockers += 1
             self._last[target] = held
 
-    def _release(self, held: _Held) -> None:
-        """Take in that a push waits for one thing less; what waits for nothing any more goes on its way."""
-        freed = [held]
-        for one in freed:
+    def _release(self, freed: Sequence[_Held]) -> None:
+        """Take in that pushes wait for one thing less; what waits for nothing any more goes on its way."""
+        queue, passing = list(freed), []
+        for one in queue:
             one.blockers -= 1
             if one.blockers:
                 continue
@@ -182,8 +194,10 @@ class Storing:
             if one.failed is not None and not one.over:
                 self._end(one, one.failed)
             elif not one.over:
-                self._submit([one.push])
-            freed += one.behind
+                passing.append(one.push)
+            queue += one.behind
+        if passing:
+            self._submit(passing)
 
     # Time
 
@@ -262,7 +276,3 @@ def _only(targets: Sequence[Conn | User]) -> str:
     """Return which of a mailbox's readers a letter is for."""
     kinds = [target.token.partition(";")[2] for target in targets if isinstance(target, User)]
     return ",".join(f"@{kind}" for kind in kinds if kind)
-
-
-def _report(failure: BaseException) -> None:
-    asyncio.get_running_loop().call_exception_handler({"message": "not stored", "exception": failure})

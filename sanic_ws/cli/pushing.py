@@ -98,9 +98,15 @@ def push(
     else:
         receipt = _push_http(request, url or DEFAULT_URL, api_key)
     out.print_json(json.dumps(receipt).decode())
-    enough = {Outcome.ACKED if request.asks else Outcome.DELIVERED}
-    if receipt["outcome"] not in (enough | {Outcome.STORED} if store and not request.asks else enough):
+    if not receipt["counts"] or not _enough(request).issuperset(receipt["counts"]):
         raise typer.Exit(EXIT_NOT_DELIVERED)
+
+
+def _enough(request: PushRequest) -> set[str]:
+    """Return the outcomes with which what was asked for is done."""
+    if request.asks:
+        return {Outcome.ACKED}
+    return {Outcome.DELIVERED, Outcome.STORED} if request.offline == "store" else {Outcome.DELIVERED}
 
 
 _ONE_OF = "give exactly one of --conn, --user, --group, --all"

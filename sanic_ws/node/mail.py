@@ -132,9 +132,13 @@ class Mail:
         before = self._readings.get(socket)
         if before is None or before.box == _box(socket):
             return
+        if before.box != socket.conn:
+            # What it has got, or asked for, was another user's.
+            self._readings.pop(socket).end()
+            return
         reading = self._replace(socket)
         reading.moves = True
-        if before.reader is not None and before.box == socket.conn:
+        if before.reader is not None:
             reading.skips = before.reader.at
         if before.since is not None:
             reading.since = (before.reader is not None and before.reader.last_id) or before.since
@@ -174,7 +178,7 @@ class Mail:
             self._readings[socket] = reading = Reading(socket, _box(socket), began)
         elif reading.box != _box(socket):
             self.bound(socket)
-            reading = self._readings[socket]
+            return self._reading(socket)
         return reading
 
     def _replace(self, socket: Socket) -> Reading:

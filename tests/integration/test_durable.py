@@ -381,6 +381,10 @@ class TestPublishers:
         assert (ended.code, json.loads(ended.out)["outcome"]) == (0, "stored")
         answer = await call(cluster.nodes[0], "GET", f"{MAILBOX}?userId={user}")
         assert answer.json["size"] == 2
+        url = cluster.nodes[1].ws_url
+        ended = await run_command("listen", "--url", url, "--user", user, "--since", "", "--count", "5")
+        kinds = [json.loads(line)["type"] for line in ended.out.splitlines()]
+        assert sorted(kinds) == ["connected", "message", "message", "resumed", "user_bound"]
 
     async def test_a_publisher_that_ends_while_it_stores_knows_what_became_of_it(self, cluster):
         async with Publisher(cluster.redis.url, cluster.rabbit.url, cluster.prefix) as publisher:

@@ -395,6 +395,20 @@ class TestBinding:
         await settled(post)
         assert socket.got == ["a", "new"]
 
+    async def test_who_changes_to_another_user_does_not_go_on_there(self, post):
+        await post.store(BOX, "a")
+        await post.store("@8", "old")
+        socket = post.join("c", ALICE)
+        post.resume(socket, "")
+        await settled(post)
+        post.bind(socket, User(8))
+        await settled(post)
+        assert (socket.got, len(socket.of("resumed"))) == (["a"], 1)
+        post.resume(socket, "a")
+        await settled(post)
+        assert socket.got == ["a", "old"]
+        assert not socket.resumed["recovered"]
+
     async def test_a_letter_for_another_user_is_not_written(self, post):
         socket = post.join("c", ALICE)
         assert await post.push("@8", "a", socket) == [Answer.OVERLOADED]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.orders import Order
     from sanic_ws.core.push import Item, Push
 
-MOST_RECORD_BYTES = 256 << 10
+MOST_RECORD_BYTES = 64 << 10
 """Of a receipt that is kept; a longer one is kept without the clients' replies, or not at all."""
 _SENT = frozenset({Outcome.DELIVERED, Outcome.ACKED})
 _OPEN = frozenset({Outcome.UNKNOWN, Outcome.UNAVAILABLE})

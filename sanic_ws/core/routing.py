@@ -98,6 +98,11 @@ class Router:
         return self._ledger.deliveries
 
     @property
+    def gave_way(self) -> Mapping[tuple[Route | None, Outcome], int]:
+        """How many of them were not seen to be written, as newer ones might have their place."""
+        return self._ledger.gave_way
+
+    @property
     def fallbacks(self) -> Mapping[Cause, int]:
         """How many deliveries went the way of the fallback, by cause."""
         return self._fallback.causes

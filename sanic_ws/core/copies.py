@@ -203,10 +203,8 @@ class Copies:
         self._followed.discard(copy)
         self._ledger.open_items -= len(copy.followers)
         copy.done(copy.push)
-        receipt = copy.push.receipt() if copy.followers else None
         for follower in copy.followers:
-            assert receipt is not None
-            follower.adopt(receipt)
+            follower.adopt(copy.push.receipt())
             follower.done(follower)
 
 
@@ -298,6 +296,5 @@ def _end_as_unknown(push: Push, ledger: Ledger, now: float) -> None:
     if any(not isinstance(target, (Conn, User)) for target in push.targets):
         push.counts = Counter()
     for target in push.targets:
-        conn = target.id if isinstance(target, Conn) else None
-        ledger.note(push, conn, None, None, Outcome.UNKNOWN, now)
+        ledger.note(push, target.id if isinstance(target, Conn) else None, None, None, Outcome.UNKNOWN, now)
     push.done(push)

@@ -13,23 +13,13 @@ import uvloop
 from sanic import Sanic
 from sanic.config import Config
 
-from sanic_ws.core.requests import (
-    DEFAULT_TIMEOUT_S,
-    MAX_BODY_BYTES,
-    Excluded,
-    Offline,
-    Overflow,
-    PushRequest,
-    Target,
-    Wait,
-    WaitFor,
-)
+from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
 from sanic_ws.http import cluster, docs, errors, groups, health, mailboxes, metrics, push, sockets, tracing
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
-from sanic_ws.publishing.sending import push_all
+from sanic_ws.publishing.pushes import Pushes, push_traced
 from sanic_ws.websocket.authentication import Authentication
 from sanic_ws.websocket.clients import Clients
 from sanic_ws.websocket.conversation import OWN_TYPES
@@ -37,9 +27,10 @@ from sanic_ws.websocket.handlers import Handler, Handlers, Message
 from sanic_ws.workers import run_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
     from sanic_ws.core.outcomes import Receipt
+    from sanic_ws.core.requests import PushRequest
     from sanic_ws.settings import Settings
     from sanic_ws.websocket.authentication import Authenticate
 
@@ -52,7 +43,7 @@ CLOSE_S, CLOSE_STEP_S = 2.0, 0.02
 T = TypeVar("T")
 
 
-class Gateway:
+class Gateway(Pushes):
     """Put a node into a Sanic application.
 
     ::
@@ -117,38 +108,11 @@ class Gateway:
 
         return register
 
-    async def push(
-        self,
-        to: Target | Sequence[Target],
-        type: str | None = None,  # noqa: A002 - the contract's name
-        data: Any = None,
-        *,
-        raw: str | bytes | None = None,
-        id: str | None = None,  # noqa: A002
-        wait: Wait = "written",
-        wait_for: WaitFor = "all",
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        exclude: Collection[Excluded] = (),
-        ttl_s: float | None = None,
-        overflow: Overflow = "drop",
-        coalesce_key: str | None = None,
-        offline: Offline = "fail",
-    ) -> Receipt:
-        """Push one message through this gateway's own node, wherever its targets are; as `Publisher.push`.
-
-        A handler that is a coroutine function may await it: other messages, of its client too, go on.
-
-        Raises:
-            InvalidField: an argument breaks the contract; nothing was sent.
-            RuntimeError: the gateway does not run.
-        """
-        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key, offline)
-        request = PushRequest(to, type, data, raw, id, *options)
-        (receipt,) = await self.push_many([request])
-        return receipt
-
     async def push_many(self, requests: Sequence[PushRequest]) -> list[Receipt]:
-        """Push many messages with one call; as `Publisher.push_many`.
+        """Push through this gateway's own node, wherever the targets are; as `Publisher.push_many`.
+
+        A handler that is a coroutine function may await it, and `push`: other messages, of its client too,
+        go on.
 
         Raises:
             InvalidField: a request breaks the contract; nothing was sent.
@@ -156,7 +120,8 @@ class Gateway:
         """
         if self._node is None:
             raise RuntimeError("the gateway does not run: attach it to an application and start that")
-        return await push_all(self._node.dispatcher, requests, self.settings.max_message_bytes)
+        node = self._node
+        return await push_traced(node.dispatcher, requests, node.tracing, self.settings.max_message_bytes)
 
     def attach(self, app: Sanic[Any, Any], echo_path: str | None = None) -> None:
         """Add the gateway's routes and the node's start and leave to an application.

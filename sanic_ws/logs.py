@@ -8,6 +8,7 @@ import re
 import sys
 from datetime import UTC, datetime
 from math import isfinite
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("sanic", "aio_pika", "aiormq", "opentelemetry")
 """Heard only when they fail: below that they tell what every event here tells, and payloads."""
+PLACES = 10
 _OWN = frozenset({"exc_info", "stack_info", "stacklevel", "extra"})
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _BARE = re.compile(r"[!#-<>-~]+")
@@ -48,6 +50,12 @@ class EventLog(logging.LoggerAdapter[logging.Logger]):
         fields = {name: value for name, value in kwargs.items() if name not in _OWN}
         kept = {name: value for name, value in kwargs.items() if name in _OWN}
         return Event(msg, fields), kept | {"extra": fields}
+
+    def fault(self, message: str, exc: BaseException, **fields: Any) -> None:
+        """Log an exception by kind and places: its text may quote what a client or a back end sent."""
+        frames = reversed(extract_tb(exc.__traceback__)[-PLACES:])
+        where = " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+        self.error(message, error=type(exc).__name__, where=where, **fields)
 
 
 def event_log(name: str) -> EventLog:

@@ -169,10 +169,13 @@ class Tracing:
         return self._tracer.start_span(f"send {name}", context, SpanKind.PRODUCER, about)
 
     @contextmanager
-    def inbound(self, kind: str) -> Iterator[dict[str, str]]:
-        """Make the span of a client's message while it is handed to back ends; gives the headers."""
+    def inbound(self) -> Iterator[dict[str, str]]:
+        """Make the span of a client's message while it is handed to back ends; gives the headers.
+
+        The routing key, the message's type, is the client's choice, and not told.
+        """
         name = f"{self._prefix}.inbound"
-        about = self._about("send", "send", name, key=kind)
+        about = self._about("send", "send", name)
         with self._current(f"send {name}", SpanKind.PRODUCER, about) as span:
             headers: dict[str, str] = {}
             _W3C.inject(headers, otel.set_span_in_context(span))

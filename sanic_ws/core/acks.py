@@ -172,6 +172,8 @@ class Acks:
                 self._close(socket, order.push_id).asks.clear()
         for follower in followers:
             self._tell(follower, socket.conn, Said.WRITTEN if sent else Said.DROPPED)
+        if sent and self._asked.get(socket, {}).get(order.push_id) is not written:
+            self._give_up(written, socket.conn)
 
     # Clients
 
@@ -217,7 +219,8 @@ class Acks:
         if written.said is Said.REPLY or (written.said is Said.ACK and not ask.reply):
             return
         if socket is None or socket.session != written.session:
-            self._tell(ask, conn, Said.GONE)
+            if written.followers is None:
+                self._tell(ask, conn, Said.GONE)
         elif len(written.asks) < MOST_ASKING and self._has_room(socket):
             written.asks.append(ask)
             written.first |= order.first
@@ -238,6 +241,9 @@ class Acks:
         self._report(ask.address, Report(ask.ticket, conn, said, reply if ask.reply else ""))
 
     def _give_up(self, written: Written, conn: str) -> None:
+        """Tell that nobody will answer; while the push waits, `_ended` does: it may never be written."""
+        if written.followers is not None:
+            return
         asks, written.asks = written.asks, []
         for ask in asks:
             self._tell(ask, conn, Said.GONE)

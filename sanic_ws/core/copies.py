@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.orders import Order
     from sanic_ws.core.push import Item, Push
 
-MOST_RECORD_BYTES = 256 << 10
+MOST_RECORD_BYTES = 64 << 10
 """Of a receipt that is kept; a longer one is kept without the clients' replies, or not at all."""
 _SENT = frozenset({Outcome.DELIVERED, Outcome.ACKED})
 _OPEN = frozenset({Outcome.UNKNOWN, Outcome.UNAVAILABLE})
@@ -171,13 +171,19 @@ class Copies:
             self.remembered(copy, None)
 
     def _know(self, copy: Copy, record: Record, where: Mapping[str, str]) -> None:
-        push, (receipt, complete) = copy.push, record
-        kept = [d for d in receipt.deliveries if not _is_asked_again(copy.order, d, where)]
-        won = copy.order.first and any(d.outcome is Outcome.ACKED for d in receipt.deliveries)
+        push, sent, complete = copy.push, record.receipt.deliveries, record.complete
+        refused = push.receipt().deliveries  # There was no room for these, and they are not asked.
+        full = {d.conn for d in refused}
+        kept = [d for d in sent if d.conn in full or not _is_asked_again(copy.order, d, where)]
+        won = copy.order.first and any(d.outcome is Outcome.ACKED for d in sent)
         copy.known = True
-        copy.answered = won or (complete and len(kept) == len(receipt.deliveries))
-        push.adopt(receipt if copy.answered else Receipt(push.id, kept))
-        push.exclude |= {delivery.conn for delivery in kept if delivery.conn is not None}
+        copy.answered = won or (complete and len(kept) == len(sent))
+        known = list(sent if copy.answered else kept)
+        if not (copy.answered and complete):
+            got = {d.conn for d in known}
+            known += [d for d in refused if d.conn not in got]
+        push.adopt(Receipt(push.id, known, record.receipt.totals))
+        push.exclude |= {d.conn for d in kept if d.conn is not None}
 
     def _end(self, push: Push) -> None:
         """Take in that all is known of a push: have its receipt kept before it is given out."""
@@ -197,10 +203,8 @@ class Copies:
         self._followed.discard(copy)
         self._ledger.open_items -= len(copy.followers)
         copy.done(copy.push)
-        receipt = copy.push.receipt() if copy.followers else None
         for follower in copy.followers:
-            assert receipt is not None
-            follower.adopt(receipt)
+            follower.adopt(copy.push.receipt())
             follower.done(follower)
 
 
@@ -292,6 +296,5 @@ def _end_as_unknown(push: Push, ledger: Ledger, now: float) -> None:
     if any(not isinstance(target, (Conn, User)) for target in push.targets):
         push.counts = Counter()
     for target in push.targets:
-        conn = target.id if isinstance(target, Conn) else None
-        ledger.note(push, conn, None, None, Outcome.UNKNOWN, now)
+        ledger.note(push, target.id if isinstance(target, Conn) else None, None, None, Outcome.UNKNOWN, now)
     push.done(push)

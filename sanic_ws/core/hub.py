@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sanic_ws.core.groups import Change, Groups
     from sanic_ws.core.waiting import Late
 
+EVERYONE = "*"
+"""What stands for all connections where the name of a group could."""
 _NONE: frozenset[str] = frozenset()
 _MOST_CORKED, _LONG_FRAME = 64, 16_384
 
@@ -254,20 +256,16 @@ class Hub:
         """Write a frame to the user's connections."""
         return [(socket.conn, self.deliver(socket.conn, frame)) for socket in self.of_user_but(user, exclude)]
 
-    def deliver_to_all(self, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
-        """Write a frame to every connection that is open; return how many had which answer."""
-        return self._deliver_to(self._sockets.values(), frame, exclude)
-
-    def deliver_to_group(self, group: str, frame: bytes, exclude: Collection[str] = _NONE) -> Counter[Answer]:
-        """Write a frame to every connection of a group that is open; return how many had which answer."""
-        return self._deliver_to(self._groups.of(group), frame, exclude)
-
     def deliver_to_many(
         self, target: str, frame: bytes, exclude: Collection[str] = _NONE, late: Late | None = None
     ) -> Counter[Answer]:
-        """Write a frame to a group, whose name stands behind ``#``, or to everyone; as these two do.
+        """Write a frame to every open connection of a group; return how many had which answer.
 
-        With `late` it waits for clients that are slow.
+        Args:
+            target: the group's name behind ``#``, or `EVERYONE`.
+            frame: it.
+            exclude: who gets nothing: connections by their ids, users by `@` and their tokens.
+            late: how it waits for clients that are slow; None: it does not.
         """
         sockets = self._groups.of(target[1:]) if target[0] == "#" else self._sockets.values()
         if late is None:

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sanic_ws.core.gates import Gates
+    from sanic_ws.core.orders import Order
     from sanic_ws.core.outcomes import Delivery
     from sanic_ws.core.push import Item, Push
 
 _NOT_SENT = frozenset({Outcome.UNAVAILABLE, Outcome.OVERLOADED})
+_NOT_SEEN = frozenset({Outcome.UNKNOWN, Outcome.OVERLOADED})
 
 
 class Ledger:
@@ -29,6 +31,7 @@ class Ledger:
         wild_items: how many of these may turn out to be for any connection.
         closing: whether everything ends now, whatever its deadline.
         deliveries: how many took which route, if any, and had which outcome; those of pushes to many too.
+        gave_way: those of them that were not seen to be written, as newer ones might have their place.
     """
 
     def __init__(self, gates: Gates, on_last_child: Callable[[Item, float], None]) -> None:
@@ -38,6 +41,7 @@ class Ledger:
         self.wild_items = 0
         self.closing = False
         self.deliveries: Counter[tuple[Route | None, Outcome]] = Counter()
+        self.gave_way: Counter[tuple[Route | None, Outcome]] = Counter()
         self._follow: Callable[..., None] = _nothing
         self._take: Callable[..., bool | None] = _nothing
 
@@ -81,11 +85,15 @@ class Ledger:
             return
         push.add(conn, node, route, outcome, now)
         self.deliveries[route, outcome] += 1
+        if order is not None:
+            self._note_way(order, route, outcome, 1)
 
     def count(self, push: Push, route: Route | None, outcome: Outcome, number: int) -> None:
         """Write down what became of a push to everyone, or to a group, at some of its connections."""
         push.count(outcome, number)
         self.deliveries[route, outcome] += number
+        if push.order is not None:
+            self._note_way(push.order, route, outcome, number)
 
     def hold(self, push: Push) -> None:
         """Keep a push open for a client that may answer."""
@@ -96,6 +104,12 @@ class Ledger:
         """Write down what became of a push at a connection whose client was waited for."""
         push.append(delivery)
         self.deliveries[delivery.route, delivery.outcome] += 1
+        assert push.order is not None
+        self._note_way(push.order, delivery.route, delivery.outcome, 1)
+
+    def _note_way(self, order: Order, route: Route | None, outcome: Outcome, number: int) -> None:
+        if order.may_wait and outcome in _NOT_SEEN:
+            self.gave_way[route, outcome] += number
 
     def release(self, push: Push) -> None:
         """Wait for one client less."""

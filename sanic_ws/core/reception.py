@@ -16,6 +16,7 @@ from sanic_ws.core.batch import (
     read_unless_target,
     read_user_target,
 )
+from sanic_ws.core.hub import EVERYONE
 from sanic_ws.core.orders import read_order_target
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import MalformedBatch
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 
 _SPECIAL = frozenset("@*!?#<>%^")
-EVERYONE = "*"
 
 
 def carry_out(

@@ -23,6 +23,7 @@ from sanic_ws.core.copies import Copies
 from sanic_ws.core.fallback import Fallback
 from sanic_ws.core.flights import Flight, Limits, LookUp
 from sanic_ws.core.gates import Gates
+from sanic_ws.core.hub import EVERYONE
 from sanic_ws.core.identity import Conn, Group, User
 from sanic_ws.core.lanes import Lanes
 from sanic_ws.core.ledger import Ledger
@@ -30,7 +31,7 @@ from sanic_ws.core.members import Members
 from sanic_ws.core.outcomes import ANSWERED, Answer, Cause, Outcome, Route
 from sanic_ws.core.push import Item, Push
 from sanic_ws.core.seeking import Action, Probe, Seek
-from sanic_ws.core.shares import EVERYONE, Shares
+from sanic_ws.core.shares import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -96,6 +97,11 @@ class Router:
     def deliveries(self) -> Mapping[tuple[Route | None, Outcome], int]:
         """How many deliveries took which route, if any, and had which outcome."""
         return self._ledger.deliveries
+
+    @property
+    def gave_way(self) -> Mapping[tuple[Route | None, Outcome], int]:
+        """How many of them were not seen to be written, as newer ones might have their place."""
+        return self._ledger.gave_way
 
     @property
     def fallbacks(self) -> Mapping[Cause, int]:

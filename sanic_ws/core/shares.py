@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import everyone_target, group_target
+from sanic_ws.core.hub import EVERYONE
 from sanic_ws.core.outcomes import ANSWERED, Outcome, Route
 from sanic_ws.core.push import Item
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from sanic_ws.core.members import Members
     from sanic_ws.core.outcomes import Answer
     from sanic_ws.core.push import Push
-
-EVERYONE = "*"
 
 
 class Shares:

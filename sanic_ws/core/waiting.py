@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ class Waiting:
         plain_bytes: what those count that are not given up.
     """
 
-    __slots__ = ("_count", "_frames", "_keys", "_late", "bytes", "plain_bytes")
+    __slots__ = ("_count", "_expires", "_frames", "_keys", "_late", "bytes", "plain_bytes")
 
     def __init__(self) -> None:
         self._count = 0
         self._frames: OrderedDict[int, Frame] = OrderedDict()
         self._late: OrderedDict[int, Frame] = OrderedDict()
         self._keys: dict[str, int] = {}
+        # Nothing is over before; what was first may have gone since.
+        self._expires = inf
         self.bytes = 0
         self.plain_bytes = 0
 
@@ -70,6 +73,7 @@ class Waiting:
             self.plain_bytes += frame.size
         else:
             self._late[self._count] = frame
+            self._expires = min(self._expires, late.expires)
         self._count += 1
 
     def drop_key(self, key: str | None) -> None:
@@ -87,8 +91,11 @@ class Waiting:
 
     def expire(self, now: float) -> None:
         """Give up what is not to be written any more."""
+        if now < self._expires:
+            return
         for number in [n for n, frame in self._late.items() if _is_over(frame, now)]:
             self._give_up(number)
+        self._expires = min((f.late.expires for f in self._late.values() if f.late is not None), default=inf)
 
     def take(self, now: float) -> Frame | None:
         """Return the frame that is to be written next; whoever writes it says so to its `Late`."""

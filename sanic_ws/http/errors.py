@@ -67,7 +67,7 @@ class Errors(ErrorHandler):
                 known.headers["Allow"] = ", ".join(_allowed_methods(request))
             return known
         # Not the address itself: a connection's id may be in it.
-        log.error("request failed", method=request.method, route=request.uri_template, exc_info=exception)
+        log.fault("request failed", exception, method=request.method, route=request.uri_template)
         return error(500, "internal_error", "something went wrong here; it was logged")
 
 

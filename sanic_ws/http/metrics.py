@@ -5,6 +5,7 @@ Everything is read when it is asked for: a push pays for nothing but counting. N
 
 from __future__ import annotations
 
+from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from sanic_ws.node import Node
 
 PREFIX = "sanic_ws"
+GAVE_WAY = "gave_way"
+"""Stands for the outcome of what `overflow` let newer pushes take the place of, or may have."""
 
 blueprint = Blueprint("metrics")
 
@@ -72,6 +75,10 @@ class NodeCollector(Collector):
         yield _gauge("redis_up", "Whether the registry believes in this node.", node.registered)
         yield _gauge("rabbitmq_up", "Whether the node has its queue.", node.broker.connected)
         yield _counter("assertions", "Connections registered again.", node.membership.reasserted)
+        if node.presence is not None:
+            events = node.presence.events
+            told = {"published": events.published, "dropped": events.dropped}
+            yield _by("events", "Events of presence for back ends.", "outcome", told)
         yield _counter("set_aside", "Messages that nobody could read.", node.set_aside)
 
     def _clients(self) -> Iterator[Metric]:
@@ -92,8 +99,13 @@ class NodeCollector(Collector):
         deliveries = CounterMetricFamily(
             f"{PREFIX}_pushes", "Deliveries of pushes made through this node.", labels=["route", "outcome"]
         )
+        gave_way: Counter[str] = Counter()
         for (route, outcome), number in router.deliveries.items():
-            deliveries.add_metric([str(route or "none"), str(outcome)], number)
+            gone = router.gave_way.get((route, outcome), 0)
+            gave_way[str(route or "none")] += gone
+            deliveries.add_metric([str(route or "none"), str(outcome)], number - gone)
+        for name, number in (+gave_way).items():
+            deliveries.add_metric([name, GAVE_WAY], number)
         yield deliveries
         yield from self._mail()
         yield _gauge("queue_depth", "Deliveries under way from this node.", dispatcher.open_items)

@@ -62,8 +62,8 @@ class Calls:
             error = _error("invalid_field", str(exc), exc.field)
         except InvalidJSON as exc:
             error = _error("invalid_json", f"not JSON: {exc}")
-        except Exception:
-            log.exception("call failed")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours, of any kind
+            log.fault("call failed", exc)
             error = _error("internal_error", "something went wrong here; it was logged")
         else:
             self.outcomes["answered"] += 1

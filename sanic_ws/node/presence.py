@@ -118,6 +118,8 @@ class Presence:
             await self._absences.watch(self.grace_s)
         except RegistryUnavailable as exc:
             log.debug("nobody knows that events are wanted", reason=str(exc))
+        except Exception:
+            log.exception("nobody knows that events are wanted")
         if self._clearing is None or self._clearing.done():
             self._clearing = asyncio.create_task(self._clear(), name="sanic_ws.clearing")
 

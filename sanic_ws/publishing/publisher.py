@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from sanic_ws.backends import make_broker, make_mailbox, make_registry
-from sanic_ws.core.requests import (
-    DEFAULT_TIMEOUT_S,
-    Excluded,
-    Offline,
-    Overflow,
-    PushRequest,
-    Target,
-    Wait,
-    WaitFor,
-)
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
 from sanic_ws.logs import event_log
 from sanic_ws.mailbox import Bounds
-from sanic_ws.publishing.sending import push_all
+from sanic_ws.publishing.pushes import Pushes, push_traced
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from sanic_ws.core.outcomes import Receipt
+    from sanic_ws.core.requests import PushRequest
     from sanic_ws.tracing import Tracing
 
 CONNECT_TIMEOUT_S = 5.0
@@ -34,7 +25,7 @@ CONNECT_TIMEOUT_S = 5.0
 log = event_log("sanic_ws.publishing")
 
 
-class Publisher:
+class Publisher(Pushes):
     """Push to clients from a back end, straight to the node that holds each connection.
 
     It looks the owner up in Redis and publishes to the owner's queue: no gateway node in between. Use it
@@ -96,35 +87,6 @@ class Publisher:
             stack.push_async_callback(self._broker.close)
             await dispatcher.close()
 
-    async def push(
-        self,
-        to: Target | Sequence[Target],
-        type: str | None = None,  # noqa: A002 - the contract's name
-        data: Any = None,
-        *,
-        raw: str | bytes | None = None,
-        id: str | None = None,  # noqa: A002
-        wait: Wait = "written",
-        wait_for: WaitFor = "all",
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        exclude: Collection[Excluded] = (),
-        ttl_s: float | None = None,
-        overflow: Overflow = "drop",
-        coalesce_key: str | None = None,
-        offline: Offline = "fail",
-    ) -> Receipt:
-        """Push one message; see `PushRequest` for the arguments.
-
-        What goes wrong on the way is an outcome of the receipt, not an exception.
-
-        Raises:
-            InvalidField: an argument breaks the contract; nothing was sent.
-        """
-        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key, offline)
-        request = PushRequest(to, type, data, raw, id, *options)
-        (receipt,) = await self.push_many([request])
-        return receipt
-
     async def push_many(self, requests: Sequence[PushRequest]) -> list[Receipt]:
         """Push many messages with one call; the receipts come in the same order.
 
@@ -135,10 +97,7 @@ class Publisher:
             raise RuntimeError(
                 "use the publisher as a context manager: async with Publisher(...) as publisher"
             )
-        if self._tracing is None or not self._tracing.wanted:
-            return await push_all(self._dispatcher, requests)
-        with self._tracing.push(len(requests)) as trace:
-            return await push_all(self._dispatcher, requests, trace=trace)
+        return await push_traced(self._dispatcher, requests, self._tracing)
 
 
 def _tracing(amqp_url: str, prefix: str) -> Tracing | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sanic_ws.core.flights import Owner
 from sanic_ws.core.identity import User
+from sanic_ws.logs import event_log
 from sanic_ws.registry.mending import WHOLE
 from sanic_ws.registry.port import ENTRY_S, LINGER_S, Gone, Release
 from sanic_ws.registry.presence_scripts import DUE, END_CONN, END_USER, LEAVING
@@ -32,6 +33,8 @@ CLEAR_LOCK_S, CLEARED_S = 30, 3700
 REJOIN_S = 15.0
 """How long groups are kept of connections whose node is dead."""
 _SEP = "\x1f"
+
+log = event_log("sanic_ws.registry")
 
 
 class Absent(NamedTuple):
@@ -97,7 +100,9 @@ class RedisAbsences:
         due, state = await self._servers.run(calls, TIMEOUT_S, DUE)
         if not due or state != WHOLE:
             return []
-        absent = [Absent(*member.decode().split(_SEP)) for member in due]
+        absent = list(filter(None, map(_read_absent, due)))
+        if len(absent) < len(due):
+            log.warning("absences that nobody can read are forgotten", absences=len(due) - len(absent))
         identities = await self._end_conns(absent)
         offline = await self._end_users(absent, identities)
         await self._servers.run([(self._key, ("ZREM", self._key, *due))], TIMEOUT_S)
@@ -198,6 +203,14 @@ class RedisAbsences:
 def absence(release: Release) -> Absent:
     """Return what a release leaves."""
     return Absent(release.conn, release.mark, "" if release.user is None else release.user.key)
+
+
+def _read_absent(member: bytes) -> Absent | None:
+    """Read a member of `leaving`; None if it is not one."""
+    parts = member.decode(errors="replace").split(_SEP)
+    if len(parts) != len(Absent._fields) or "/" not in parts[1]:
+        return None
+    return Absent(*parts)
 
 
 def seconds(grace_s: float) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sanic_ws.core.tokens import Identity, key_id, public_key, read_token, secret_key
@@ -111,13 +110,7 @@ class Authentication:
         try:
             identity = await authenticate(request)
         except Exception as exc:  # noqa: BLE001 - the application's own, of any kind
-            # Not its text: that may quote what the client sent.
-            where = traceback.extract_tb(exc.__traceback__)[-1]
-            log.warning(
-                "authenticate raised",
-                error=type(exc).__name__,
-                where=f"{where.filename}:{where.lineno}",
-            )
+            log.fault("authenticate raised", exc)
             raise _unauthorized("the application did not accept this client") from None
         if not isinstance(identity, Identity):
             if identity is not None:

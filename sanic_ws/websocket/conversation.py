@@ -112,8 +112,8 @@ class Conversation:
         except InvalidJSON as exc:
             # A number such as 1e999 can be read, as an infinity, but not sent back.
             connection.write(error_frame(BadMessage("invalid_json", str(exc))))
-        except Exception:
-            log.exception("client message not handled")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours, of any kind
+            log.fault("client message not handled", exc)
             connection.write(error_frame(BadMessage("internal_error", "the message could not be handled")))
 
     def flooded(self, connection: Connection, excess: Excess) -> None:
@@ -230,8 +230,8 @@ class Conversation:
             await work
         except BadMessage as exc:
             connection.write(error_frame(exc))
-        except Exception:
-            log.exception("client message not handled")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours, of any kind
+            log.fault("client message not handled", exc)
             connection.write(error_frame(BadMessage("internal_error", "the message could not be handled")))
 
     def _start(self, coroutine: Any) -> None:

@@ -117,7 +117,7 @@ async def _guarded(running: Awaitable[None], connection: Connection, message: Cl
         await running
     except InvalidJSON as exc:
         connection.write(error_frame(BadMessage("invalid_json", str(exc), message.id)))
-    except Exception:
-        log.exception("handler for a client message failed")
+    except Exception as exc:  # noqa: BLE001 - the application's own, of any kind
+        log.fault("handler for a client message failed", exc)
         reason = "the message could not be handled"
         connection.write(error_frame(BadMessage("internal_error", reason, message.id)))

@@ -68,7 +68,7 @@ class Inbound:
     async def _publish(self, message: ClientMessage, body: bytes) -> None:
         try:
             tracing = self._node.tracing
-            with nullcontext() if tracing is None else tracing.inbound(message.type) as headers:
+            with nullcontext() if tracing is None else tracing.inbound() as headers:
                 await self._node.broker.back_ends.publish_inbound(message.type, body, headers)
             self._node.inbound["published"] += 1
         except BrokerError as exc:

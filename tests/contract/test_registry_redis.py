@@ -10,7 +10,7 @@ import redis.asyncio as aioredis
 
 from sanic_ws.core.flights import Owner
 from sanic_ws.errors import RegistryUnavailable
-from sanic_ws.registry import Claim, Kept, Mark, Registry, Release
+from sanic_ws.registry import Claim, Gone, Kept, Mark, Registry, Release
 from sanic_ws.registry.breaker import OPEN_S
 from sanic_ws.registry.port import BINDING_S
 from sanic_ws.registry.redis import RedisRegistry
@@ -90,6 +90,22 @@ class TestRedisAlone:
             keys = [key async for key in client.scan_iter(f"{on_redis._prefix}:*")]
             lasting = [key for key in keys if await client.ttl(key) == -1]
         assert lasting == [f"{on_redis._prefix}:nodes".encode()]
+
+    @pytest.mark.parametrize(
+        "junk",
+        [b"junk", b"c\x1fmark\x1f", b"c\x1fnode/1", b"c\x1fnode/1\x1fu\x1fmore", b"\xff\x1f\xff\x1f\xff"],
+    )
+    async def test_absence_that_nobody_can_read_hides_no_other(self, on_redis, redis, junk):
+        await on_redis.vouch()
+        leaving = f"{on_redis._prefix}:leaving"
+        async with aioredis.Redis.from_url(redis.url) as client:
+            await client.zadd(leaving, {junk: 1})
+            assert await on_redis.absences.end() == []
+            await client.zadd(leaving, {junk: 1})
+            await claim(on_redis, "c", A)
+            await on_redis.release([Release("c", A, None, grace_s=0)])
+            assert await on_redis.absences.end() == [Gone("c", A, None, closed=True, offline=False)]
+            assert await client.zcard(leaving) == 0
 
     async def test_two_prefixes_do_not_see_each_other(self, on_redis, redis):
         other = RedisRegistry(redis.url, unique())

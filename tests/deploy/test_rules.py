@@ -32,6 +32,7 @@ HEALTHY = {
     ("handshakes_total", ',outcome="accepted"'): "0+600x{n}",
     ("handshakes_total", ',outcome="too_many_handshakes"'): "0+6x{n}",
     ("set_aside_total", ""): "3x{n}",
+    ("events_total", ',outcome="dropped"'): "3x{n}",
 }
 HURT = {
     "SanicWsNotReady": {("ready", "", 3): "0x{n}"},
@@ -44,6 +45,7 @@ HURT = {
     "SanicWsNearlyFull": {("connections", "", 3): "15400x{n}"},
     "SanicWsSlowConsumers": {("closes_total", ',code="4408"', 3): "0+120x{n}"},
     "SanicWsHandshakesRefused": {("handshakes_total", ',outcome="too_many_handshakes"', 3): "0+1800x{n}"},
+    "SanicWsEventsLost": {("events_total", ',outcome="dropped"', 3): "3+1x{n}"},
     "SanicWsSetAside": {("set_aside_total", "", 3): "3+1x{n}"},
 }
 ALSO = {"SanicWsNotReady": ["SanicWsNodesMissing"]}

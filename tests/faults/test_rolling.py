@@ -25,6 +25,8 @@ from tests.servers import LOOPBACK, require
 MANY = 600
 RATE = 2300
 """Pushes a second: a few more than 2,000, as what a stall of this process keeps from being pushed is lost."""
+ENOUGH = 1500
+"""Below it the figure says nothing about 2,000 any more."""
 LATE_S = 2.0
 """How much later than it was told to a client may be connected again."""
 VALUES = {
@@ -99,7 +101,7 @@ async def test_pods_replaced_behind_haproxy_under_load_lose_nothing(
     await check_receipts(None, fleet, loads)
     counts = count(push for load in loads for push in load.pushes)
     text = f"3 pods replaced behind HAProxy in {took_s:.0f} s under {rate:.0f} pushes/s"
-    figure("rolling", f"{text}, {MANY} clients: {story(loads)}")
+    figure("rolling", f"{text}, {MANY} clients: {story(loads)}", rate >= ENOUGH)
     text = f"neither delivered nor honestly reported: {counts['none']}"
     figure("rolling", text, counts["none"] == 0)
     endings = [pod.ending for pod in rollout.old]

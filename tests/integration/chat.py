@@ -27,7 +27,7 @@ async def slowly(message: Message) -> None:
 
 @gateway.on("faulty")
 async def faulty(message: Message) -> None:
-    raise RuntimeError("a fault of the application")
+    raise RuntimeError(f"a fault of the application: {message.data}")
 
 
 @gateway.on("infinite")

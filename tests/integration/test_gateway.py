@@ -55,6 +55,17 @@ async def test_handler_that_fails_is_told_and_the_connection_lives(application, 
     await client.close()
 
 
+async def test_what_a_handler_raises_is_logged_without_its_text(application):
+    client, secret = await Client.open(application, unique()), unique("secret")
+    await client.send("faulty", secret)
+    await client.next("error")
+    await client.close()
+    log = application.log.read_text()
+    assert "handler for a client message failed error=RuntimeError" in log
+    assert "faulty" in log
+    assert secret not in log
+
+
 async def test_handler_pushes_through_its_gateway(application):
     one, other = [await Client.open(application, unique()) for _ in range(2)]
     await one.send("say", "hi", "1")

@@ -70,6 +70,15 @@ async def say(client, kind, data=None):
 
 
 CASES = {
+    "what may give way": (
+        lambda d: {
+            "to": {"conns": [d.web.conn, d.alone.conn]},
+            "overflow": "coalesce",
+            "coalesce_key": "price",
+            "ttl_s": 3.5,
+        },
+        {"web": "delivered", "alone": "delivered"},
+    ),
     "connection": (lambda d: {"to": {"conn": d.web.conn}}, {"web": "delivered"}),
     "connections": (
         lambda d: {"to": {"conns": [d.web.conn, d.app.conn, d.alone.conn]}},

@@ -92,6 +92,9 @@ async def _publish(publisher: Publisher, push: dict[str, Any]) -> dict[str, Any]
         wait_for=asked.wait_for,
         timeout_s=asked.timeout_s,
         exclude=asked.exclude,
+        ttl_s=asked.ttl_s,
+        overflow=asked.overflow,
+        coalesce_key=asked.coalesce_key,
     )
     return receipt.to_json()
 

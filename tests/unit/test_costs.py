@@ -12,7 +12,7 @@ from sanic_ws.core.batch import Batch, Reply, decode_batch, decode_reply, encode
 from sanic_ws.core.flights import Flight, Found, Owner, UserConnection
 from sanic_ws.core.frames import text_frame
 from sanic_ws.core.groups import NO_GROUPS
-from sanic_ws.core.hub import Hub
+from sanic_ws.core.hub import EVERYONE, Hub
 from sanic_ws.core.identity import Conn, User
 from sanic_ws.core.meter import Meter, Rates
 from sanic_ws.core.outcomes import Answer
@@ -149,7 +149,7 @@ def test_push_to_all_carried_out():
     hub = Hub()
     for conn in CONNS:
         hub.add(Socket(conn))
-    assert instructions(lambda: hub.deliver_to_all(FRAME)) < 23
+    assert instructions(lambda: hub.deliver_to_many(EVERYONE, FRAME)) < 23
 
 
 def test_owner_read_from_the_registry():

@@ -10,6 +10,7 @@ import pytest
 
 import sanic_ws
 from sanic_ws import errors
+from sanic_ws.app import Gateway
 
 PUBLIC = [
     "Conn",
@@ -81,3 +82,10 @@ def test_contracts_example_imports():
     from sanic_ws import Conn, Everyone, Group, Publisher, User
 
     assert all((Conn, Everyone, Group, Publisher, User))
+
+
+def test_whoever_pushes_takes_the_same_arguments():
+    publisher, sync, gateway = (
+        inspect.signature(each.push) for each in (sanic_ws.Publisher, sanic_ws.SyncPublisher, Gateway)
+    )
+    assert publisher == gateway == sync

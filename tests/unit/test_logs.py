@@ -11,7 +11,7 @@ from sanic_ws.logs import _STANDARD, JsonFormatter, TextFormatter, event_log
 
 SOURCES = Path(__file__).parents[2] / "sanic_ws"
 TOLD = "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)"
-LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "fault"}
 
 
 @pytest.fixture
@@ -98,6 +98,20 @@ def test_exception_is_a_field(record):
     assert (event["message"], event["tries"], event["level"]) == ("call failed", 1, "ERROR")
     assert event["exception"].startswith("Traceback")
     assert event["exception"].endswith(TOLD)
+
+
+def test_fault_is_told_by_kind_and_places_without_its_text(record):
+    def fail(log):
+        try:
+            json.loads("of\nours")
+        except ValueError as exc:
+            log.fault("call failed", exc, tries=1)
+
+    event = as_json(record(fail))
+    assert (event["message"], event["tries"], event["level"]) == ("call failed", 1, "ERROR")
+    assert event["error"] == "JSONDecodeError"
+    assert event["where"].endswith(" fail")
+    assert "Expecting" not in str(event)
 
 
 def test_text_has_the_trace_below(record):
@@ -190,7 +204,7 @@ def test_every_event_of_the_package_has_a_constant_message():
     calls = list(log_calls())
     assert len(calls) > 40
     for where, call in calls:
-        (message,) = call.args
+        message, *_ = call.args
         assert isinstance(message, ast.Constant), where
         assert not set(message.value) & set("%{}\n"), (where, message.value)
         names = {keyword.arg for keyword in call.keywords} - {"exc_info"}

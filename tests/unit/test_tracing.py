@@ -245,7 +245,7 @@ def test_header_is_bounded(world):
 
 
 def test_client_message_is_handed_on_with_its_context(world):
-    with world.tracing.inbound("chat") as headers:
+    with world.tracing.inbound() as headers:
         pass
     (sent,) = world.spans
     assert (sent.name, sent.kind) == ("send p.inbound", SpanKind.PRODUCER)

@@ -473,6 +473,35 @@ def test_question_that_was_given_up_is_not_open(desk):
     assert desk.said == []
 
 
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        (True, [(7, Said.WRITTEN), (8, Said.WRITTEN), (7, Said.GONE), (8, Said.GONE)]),
+        (False, [(7, Said.DROPPED), (8, Said.DROPPED)]),
+    ],
+)
+def test_of_a_push_that_waits_nothing_is_told_before_it_ends_though_another_was_quicker(desk, sent, told):
+    desk.a.slow = True
+    first, second = (replace(LATE_ASK, once=True, first=True, ticket=ticket) for ticket in (7, 8))
+    assert {desk.acks.deliver(order, "a", b"x") for order in (first, second)} == {Answer.WAITING}
+    desk.acks.deliver(CANCEL, "a", b"cancelled")
+    assert (desk.said, desk.is_empty) == ([], True)
+    desk.a.end(sent=sent)
+    assert [(ticket, said) for ticket, _, said, _ in desk.said] == told
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_of_a_push_that_waits_nothing_is_told_before_it_ends_though_its_session_has(desk, sent):
+    desk.a.slow = True
+    order = replace(LATE_ASK, once=True)
+    desk.acks.deliver(order, "a", b"x")
+    desk.reconnect(desk.a)
+    assert desk.acks.deliver(order, "a", b"x") is Answer.WAITING
+    assert desk.said == []
+    desk.a.end(sent=sent)
+    assert {said for _, _, said, _ in desk.said} == ({Said.WRITTEN, Said.GONE} if sent else {Said.DROPPED})
+
+
 @pytest.mark.parametrize("target", ["*", "a", "@1 "])
 def test_push_that_comes_too_late_is_not_carried_out(desk, target):
     order = Order("p", expires=0.5)

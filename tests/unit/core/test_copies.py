@@ -207,6 +207,33 @@ def test_copies_that_wait_are_bounded():
     cluster.end()
 
 
+@pytest.mark.parametrize(
+    ("order", "kept"),
+    [
+        (ONCE, {"c0": Outcome.DELIVERED}),
+        (REPLY, {"c0": Outcome.DELIVERED}),
+        (Order("mine", once=True, wait="ack", first=True), {"c0": Outcome.ACKED}),
+    ],
+)
+def test_connections_that_there_is_no_room_for_are_in_a_copys_receipt(order, kept):
+    cluster = Cluster()
+    cluster.router._limits = Limits(open_items=1)
+    targets = [Conn("c9"), Conn("c1"), Conn("c2"), User(5), User(6)]
+    deliveries = [Delivery("c0", "n1", Route.DIRECT, kept["c0"], 1.0)]
+    deliveries += [Delivery("c2", "n1", Route.DIRECT, Outcome.DELIVERED, 1.0)]
+    deliveries += [Delivery("c9", None, None, Outcome.OVERLOADED, 1.0)]
+    cluster.receipts[copy_key(targets, "mine")] = write_record(Receipt("mine", deliveries))
+    cluster.connect("c2", "n1")
+    cluster.settle()
+    again = receipt_of(push(cluster, *targets, order=order))
+    expected = [("c0", kept["c0"]), ("c1", Outcome.OVERLOADED), ("c2", Outcome.DELIVERED)]
+    expected += [(None, Outcome.OVERLOADED)] * 2
+    told = [(d.conn, d.outcome) for d in again.deliveries if d.conn != "c9"]
+    assert sorted(told, key=str) == sorted(expected, key=str)
+    assert received(cluster, "c2") == []
+    cluster.end()
+
+
 def test_registry_that_is_away_keeps_nothing_and_the_owner_remembers(cluster):
     push(cluster, Everyone(), order=None)
     cluster.registry_away = True

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from sanic_ws.core.groups import NO_GROUPS, Change, Groups
-from sanic_ws.core.hub import Hub
+from sanic_ws.core.hub import EVERYONE, Hub
 from sanic_ws.core.identity import User
 from sanic_ws.core.outcomes import Answer
 
@@ -141,12 +141,12 @@ def test_delivery_to_all_counts_those_that_are_open(hub):
     add(hub, "b").full = True
     add(hub, "c").opened = False
     excluded = add(hub, "d")
-    assert hub.deliver_to_all(b"x", {"d"}) == {Answer.DELIVERED: 1, Answer.OVERLOADED: 1}
+    assert hub.deliver_to_many(EVERYONE, b"x", {"d"}) == {Answer.DELIVERED: 1, Answer.OVERLOADED: 1}
     assert excluded.written == []
 
 
 def test_delivery_to_all_of_an_empty_hub_counts_nothing(hub):
-    assert hub.deliver_to_all(b"x") == {}
+    assert hub.deliver_to_many(EVERYONE, b"x") == {}
 
 
 def test_others_leaves_out_the_excluded(hub):
@@ -203,7 +203,7 @@ def test_push_to_everyone_while_corked_comes_behind_what_was_delivered(hub):
     socket = add(hub, "a")
     with hub.corked():
         hub.deliver("a", b"1")
-        hub.deliver_to_all(b"2")
+        hub.deliver_to_many(EVERYONE, b"2")
         hub.deliver("a", b"3")
     assert socket.written == [b"1", b"2", b"3"]
 
@@ -244,8 +244,8 @@ def grouped(hub: Hub, conn: str, groups: Groups, user: User | None = None) -> Fa
 def test_frame_goes_to_a_groups_open_members(hub):
     sockets = [grouped(hub, "a", G), grouped(hub, "b", H), add(hub, "c"), grouped(hub, "d", G)]
     sockets[1].full, sockets[3].opened = True, False
-    assert hub.deliver_to_group("g", b"x") == {Answer.DELIVERED: 1, Answer.OVERLOADED: 1}
-    assert hub.deliver_to_group("nobody", b"x") == {}
+    assert hub.deliver_to_many("#g", b"x") == {Answer.DELIVERED: 1, Answer.OVERLOADED: 1}
+    assert hub.deliver_to_many("#nobody", b"x") == {}
     assert [socket.written for socket in sockets] == [[b"x"], [], [], []]
 
 
@@ -261,8 +261,8 @@ def test_frame_goes_to_a_groups_open_members(hub):
 )
 def test_connections_and_users_are_left_out(hub, exclude, got):
     sockets = [grouped(hub, "a", G, WEB), grouped(hub, "b", G, APP), grouped(hub, "c", G)]
-    assert hub.deliver_to_group("g", b"x", exclude).total() == len(got)
-    assert hub.deliver_to_all(b"y", exclude).total() == len(got)
+    assert hub.deliver_to_many("#g", b"x", exclude).total() == len(got)
+    assert hub.deliver_to_many(EVERYONE, b"y", exclude).total() == len(got)
     assert "".join(socket.conn for socket in sockets if socket.written == [b"x", b"y"]) == got
     assert [socket.conn for socket in hub.others(exclude)] == list(got)
 

@@ -84,6 +84,35 @@ def test_what_is_too_late_is_given_up_in_the_middle_as_well(desk):
     assert desk.take_all() == [b"1", b"3"]
 
 
+def test_frames_are_looked_at_only_when_one_of_them_is_too_late(desk):
+    looks = []
+
+    class Time(float):
+        def __le__(self, other):
+            looks.append(other)
+            return float(self) <= other
+
+    for expires in (7, 5, 6):
+        desk.offer(b"%d" % expires, expires=Time(expires))
+    desk.waiting.expire(4.9)
+    assert looks == []
+    desk.waiting.expire(5)
+    assert (len(looks), desk.told) == (3, [(b"5", False)])
+    desk.waiting.expire(5.9)
+    assert len(looks) == 3
+    desk.waiting.expire(7)
+    assert desk.told == [(b"5", False), (b"7", False), (b"6", False)]
+    assert desk.is_empty
+
+
+def test_frame_that_comes_after_others_were_given_up_is_given_up_in_time(desk):
+    desk.offer(b"1", expires=5)
+    desk.waiting.expire(5)
+    desk.offer(b"2", expires=6)
+    desk.waiting.expire(6)
+    assert desk.told == [(b"1", False), (b"2", False)]
+
+
 def test_frames_are_counted_with_what_they_cost(desk):
     desk.waiting.put(b"abc")
     desk.offer(b"abcd")

@@ -18,10 +18,13 @@ class Absences:
     def __init__(self) -> None:
         self.gone: list[Gone] = []
         self.failures = 0
+        self.errors: list[Exception] = []
         self.looked = self.watched = self.cleared = 0
 
     async def watch(self, grace_s):
         self.watched += 1
+        if self.errors:
+            raise self.errors.pop()
 
     async def end(self):
         self.looked += 1
@@ -101,6 +104,15 @@ async def test_it_goes_on_when_the_registry_is_back(make, absences, back_ends):
     presence.start()
     await eventually(lambda: back_ends.told, "the event")
     await eventually(lambda: absences.watched > 1 and absences.cleared > 1, "dead nodes to be looked for")
+
+
+async def test_it_goes_on_after_an_error_that_nobody_thought_of(make, absences, back_ends):
+    absences.errors = [ValueError("what is this"), RegistryUnavailable("away")]
+    presence = await make()
+    presence.start()
+    await eventually(lambda: absences.watched > 2 and absences.looked > 2, "another look")
+    absences.gone = [Gone("c", A, None, closed=True, offline=False)]
+    await eventually(lambda: back_ends.told, "the event")
 
 
 async def test_without_a_grace_it_looks_at_once(make, absences, monkeypatch):

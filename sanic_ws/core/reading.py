@@ -114,7 +114,7 @@ class Reader:
             follows = self._rewind(place) and not live
         elif live and self._passed:
             # Of two letters that follow the same one a server has lost one: which it is can only be read.
-            follows = place.after == self.at
+            follows = place.after == self.at and place.after_id == self._passed[-1].id
         return Meeting.NEXT if follows else Meeting.AHEAD
 
     def passed(self, place: Place, push_id: str, *, sent: bool, lost: bool = False) -> None:
@@ -153,9 +153,7 @@ class Reader:
         if not self._passed:
             # Of what the client has got nothing is left: there is nothing that this could follow.
             return after <= self.at and not self.last_id
-        if after >= self.at:
-            return after == self.at
-        # Of a server that has lost its tail: what came behind that letter was passed.
+        # If that is not the last, a server has lost its tail, and what came behind it was passed.
         return self._knows(after, place.after_id)
 
     def _knows(self, at: Position, push_id: str) -> bool:
@@ -173,8 +171,13 @@ class Reader:
 
     def _rewind(self, place: Place) -> bool:
         """Stand where a tail begins that has taken the place of another; say whether a letter begins it."""
-        del self._passed[bisect_right(self._passed, place.after, key=_position) :]
-        self.at = self._passed[-1].at if self._passed else place.after
+        after = place.after
+        del self._passed[bisect_right(self._passed, after, key=_position) :]
+        if self._passed and self._passed[-1].at == after and self._passed[-1].id != place.after_id:
+            # Another letter has its very place.
+            self._passed.pop()
+            after = Position(max(0, after.ms - 1))
+        self.at = self._passed[-1].at if self._passed else after
         return self._follows(place)
 
 

@@ -145,6 +145,18 @@ class TestServerThatLostItsTail:
         assert one.meet(place(1010, 1003, "new"), "newer") is Meeting.AHEAD
         assert one.at == Position(1001)
 
+    def test_behind_one_at_the_very_place_of_another_that_one_is_read(self):
+        one = read(reader(), (1001, 999), (1005, 1001))
+        assert one.meet(place(1010, 1005, "new"), "newer", live=True) is Meeting.AHEAD
+        assert one.at == Position(1001)
+        assert one.meet(place(1005, 1001), "new") is Meeting.NEXT
+
+    def test_live_ones_are_looked_for_in_the_mailbox_where_that_is_in_doubt(self):
+        one = read(reader(), (1001, 999), (1005, 1001))
+        assert one.meet(place(1010, 1001), "new", live=True) is Meeting.AHEAD
+        assert one.meet(place(1010, 1001), "new") is Meeting.NEXT
+        assert one.meet(place(1003, 1001), "late", live=True) is Meeting.AHEAD
+
     def test_what_was_sent_is_not_sent_again(self):
         one = read(reader(), (1001, 999), (1005, 1001))
         one.passed(place(1003, 1001), "new", sent=True)

@@ -98,15 +98,15 @@ def push(
     else:
         receipt = _push_http(request, url or DEFAULT_URL, api_key)
     out.print_json(json.dumps(receipt).decode())
-    if not _enough(request).issuperset(receipt.get("counts") or [receipt["outcome"]]):
+    if not _is_done(request, receipt):
         raise typer.Exit(EXIT_NOT_DELIVERED)
 
 
-def _enough(request: PushRequest) -> set[str]:
-    """Return the outcomes with which what was asked for is done."""
-    if request.asks:
-        return {Outcome.ACKED}
-    return {Outcome.DELIVERED, Outcome.STORED} if request.offline == "store" else {Outcome.DELIVERED}
+def _is_done(request: PushRequest, receipt: dict[str, Any]) -> bool:
+    """Say whether what was asked for is done: of several devices some may have it, if the rest get it later."""
+    if request.offline == "store" and not request.asks:
+        return {Outcome.DELIVERED, Outcome.STORED}.issuperset(receipt["counts"])
+    return bool(receipt["outcome"] == (Outcome.ACKED if request.asks else Outcome.DELIVERED))
 
 
 _ONE_OF = "give exactly one of --conn, --user, --group, --all"

@@ -103,7 +103,7 @@ def push(
 
 
 def _is_done(request: PushRequest, receipt: dict[str, Any]) -> bool:
-    """Say whether what was asked for is done: of several devices some may have it, if the rest get it later."""
+    """Say whether what was asked for is done; of what is stored some devices may have it already."""
     if request.offline == "store" and not request.asks:
         return {Outcome.DELIVERED, Outcome.STORED}.issuperset(receipt["counts"])
     return bool(receipt["outcome"] == (Outcome.ACKED if request.asks else Outcome.DELIVERED))

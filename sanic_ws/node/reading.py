@@ -41,6 +41,27 @@ class Reading:
         task: reads, if anything is to be read.
     """
 
+    __slots__ = (
+        "_began",
+        "asked",
+        "box",
+        "calls",
+        "count",
+        "found",
+        "known",
+        "moves",
+        "over",
+        "patient_until",
+        "reader",
+        "since",
+        "skips",
+        "socket",
+        "stalled",
+        "task",
+        "told_away",
+        "waits",
+    )
+
     def __init__(self, socket: Socket, box: str, began: float) -> None:
         self.socket = socket
         self.box = box

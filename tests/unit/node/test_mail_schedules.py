@@ -111,30 +111,26 @@ def let_time_pass(office: Office, arg: int) -> None:
 
 
 EVENTS = (
-    push_user,
-    push_kind,
-    push_conn,
+    *[push_user] * 4,
+    *[push_kind] * 2,
+    *[push_conn] * 2,
     push_again,
-    deliver,
-    deliver,
-    deliver_any,
-    drop,
+    *[deliver] * 5,
+    *[deliver_any] * 2,
+    *[drop] * 2,
     connect,
-    come_back,
-    come_back,
+    *[come_back] * 2,
     come_back_from_before,
     leave,
     kill,
     fill,
     drink,
-    trim,
-    answer,
-    answer,
-    answer,
+    *[trim] * 2,
+    *[answer] * 6,
     away,
-    let_time_pass,
+    *[let_time_pass] * 3,
 )
-LOSSES = (*EVENTS, lose_tail, lose_tail_with_a_clock_behind, empty)
+LOSSES = (*EVENTS, *[lose_tail] * 3, *[lose_tail_with_a_clock_behind] * 4, empty)
 
 
 def play(schedule) -> None:
@@ -151,7 +147,7 @@ def play(schedule) -> None:
 
 def schedules(events):
     step = st.tuples(st.sampled_from(events), st.integers(0, 11))
-    return st.lists(step, min_size=10, max_size=60)
+    return st.lists(step, min_size=20, max_size=80)
 
 
 quick = settings(

@@ -22,7 +22,7 @@ from sanic_ws.core.mail import NOWHERE, Position
 if TYPE_CHECKING:
     from sanic_ws.core.mail import Place
 
-MEMORY = 64
+MEMORY = 16
 """Letters that a session remembers to have passed; that a server has lost more is not seen for certain."""
 
 BEHIND_MS = 5000
@@ -63,7 +63,18 @@ class Reader:
         whole: whether there was no gap.
     """
 
-    __slots__ = ("_broken", "_forgot", "_names", "_passed", "_sent", "_start", "at", "last_id", "whole")
+    __slots__ = (
+        "_broken",
+        "_forgot",
+        "_names",
+        "_passed",
+        "_sent",
+        "_skips",
+        "_start",
+        "at",
+        "last_id",
+        "whole",
+    )
 
     def __init__(self, conn: str, from_type: str, start: Position, last_id: str = "") -> None:
         self._names = frozenset((conn, f"@{from_type}"))
@@ -71,6 +82,7 @@ class Reader:
         self._passed = [_Passed(start, last_id, gap=False)] if last_id else []
         self._forgot = False
         self._sent: dict[str, None] = {last_id: None} if last_id else {}
+        self._skips: set[str] = set()
         # Whether there is a gap between what the client has got last and what was passed last.
         self._broken = False
         self.at = start
@@ -79,7 +91,7 @@ class Reader:
 
     def skip(self, push_id: str) -> None:
         """Take in that the client has a letter, or that it is not for this session, wherever it lies."""
-        self._sent[push_id] = None
+        self._skips.add(push_id)
 
     def begin_at(self, start: Position) -> None:
         """Stand at an earlier beginning, if nothing was passed yet, and it is not much earlier.
@@ -101,7 +113,7 @@ class Reader:
             push_id: its push's id.
             live: whether it was not read just now, so that it may be lost by now.
         """
-        if push_id in self._sent:
+        if push_id in self._sent or push_id in self._skips:
             return Meeting.PAST
         if self._knows(place.at, push_id):
             return Meeting.PAST if place.at > self._start else Meeting.MISSED
@@ -125,6 +137,7 @@ class Reader:
         if not (self._passed or hidden or gap):
             self._passed.append(_Passed(place.after, place.after_id, gap=True))
         self._passed.append(_Passed(place.at, push_id, gap or hidden))
+        self._skips.discard(push_id)
         self.at = place.at
         if len(self._passed) > MEMORY:
             del self._passed[0]

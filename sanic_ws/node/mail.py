@@ -141,8 +141,8 @@ class Mail:
         if before.reader is not None:
             reading.skips = before.reader.at
         if before.since is not None:
-            reading.since = (before.reader is not None and before.reader.last_id) or before.since
-            reading.asked = True
+            reading.since, reading.asked = before.since, True
+            reading.last_id = "" if before.reader is None else before.reader.last_id
         self.replay.start(reading)
 
     def writable(self, socket: Socket) -> None:

@@ -27,6 +27,7 @@ class Reading:
         reader: where it stands, once that is known.
         since: after which letter its client wanted to go on; empty: with the first.
         found: whether that letter was found.
+        last_id: the id of what its client has got last from another mailbox since it asked, if anything.
         asked: whether the client waits to be told that it has all.
         count: how many letters it was sent from its mailbox.
         moves: whether letters of its connection have to be moved into its mailbox first.
@@ -49,6 +50,7 @@ class Reading:
         "count",
         "found",
         "known",
+        "last_id",
         "moves",
         "over",
         "patient_until",
@@ -68,6 +70,7 @@ class Reading:
         self.reader: Reader | None = None
         self.since: str | None = None
         self.found = True
+        self.last_id = ""
         self.asked = False
         self.count = 0
         self.moves = False
@@ -111,6 +114,8 @@ class Reading:
         user = self.socket.user
         from_type = "" if user is None else user.token.partition(";")[2]
         self.reader = Reader(self.socket.conn, from_type, start, last_id)
+        if self.last_id:
+            self.reader.last_id = self.last_id
         for push_id in self.known:
             self.reader.skip(push_id)
         return self.reader

@@ -334,6 +334,23 @@ class TestBinding:
         ]
         assert post.told == {"d": True}
 
+    async def test_what_a_session_has_is_not_sent_again_however_much_comes_before_it(self, post):
+        await post.store(BOX, "first")
+        socket = post.join("c")
+        post.resume(socket, "first")
+        await settled(post)
+        mine, others = [f"c{number}" for number in range(50)], [f"u{number}" for number in range(50)]
+        for name in mine:
+            assert await post.push("c", name, socket) == [Answer.DELIVERED]
+        await post.store(BOX, *others)
+        post.bind(socket, ALICE)
+        await settled(post)
+        assert socket.got == [*mine, *others]
+        assert socket.resumed == {"recovered": True, "count": 50, "last_id": "u49"}
+        assert socket.prevs[50:] == ["c49", *others[:-1]]
+        assert await post.push(BOX, "new", socket) == [Answer.DELIVERED]
+        assert socket.prevs[-1] == "u49"
+
     async def test_who_comes_back_gets_both_in_one_order(self, post):
         await post.store(BOX, "a")
         await post.store("c", "b")

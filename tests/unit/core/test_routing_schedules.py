@@ -402,7 +402,7 @@ def hold_promises(steps, happens=(), **how) -> None:
             pytest.fail(f"{broken_promise(shortest, Counter(), **how)}\nafter{listed}", pytrace=False)
 
     promises_hold()
-    rare = [kind for kind in happens if seen[kind] * 50 < EXAMPLES]
+    rare = [kind for kind in happens if seen[kind] * 100 < EXAMPLES]
     assert not rare, f"hardly ever: {rare}; {dict(seen)}"
 
 

@@ -130,4 +130,5 @@ async def test_fault_of_ours_is_answered_without_telling_of_it(answer, dispatche
     error = (await answer(PUSH))["error"]
     assert error["code"] == "internal_error"
     assert "of ours" not in error["message"]
-    assert "of ours" in caplog.text
+    assert "call failed error=RuntimeError" in caplog.text
+    assert "of ours" not in caplog.text

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
+_LAST_NUMBER = (1 << 64) - 1
 DEFAULT_TTL_S = 24 * 3600
 
 
@@ -21,6 +22,11 @@ class Position(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.ms}-{self.number}"
+
+    @property
+    def before(self) -> Position:
+        """The last position before this one."""
+        return Position(self.ms, self.number - 1) if self.number else Position(self.ms - 1, _LAST_NUMBER)
 
     @classmethod
     def parse(cls, text: str) -> Position:

@@ -27,6 +27,7 @@ class Reading:
         reader: where it stands, once that is known.
         since: after which letter its client wanted to go on; empty: with the first.
         found: whether that letter was found.
+        unproven: whether it may have gone since it was found.
         last_id: the id of what its client has got last from another mailbox since it asked, if anything.
         asked: whether the client waits to be told that it has all.
         count: how many letters it was sent from its mailbox.
@@ -61,6 +62,7 @@ class Reading:
         "stalled",
         "task",
         "told_away",
+        "unproven",
         "waits",
     )
 
@@ -70,6 +72,7 @@ class Reading:
         self.reader: Reader | None = None
         self.since: str | None = None
         self.found = True
+        self.unproven = False
         self.last_id = ""
         self.asked = False
         self.count = 0

@@ -86,15 +86,18 @@ class Replay:
             reading.drop_waits()
             return True
         at = reader.at
-        page = await self._mailbox.read(reading.box, at, PAGE)
+        page = await self._mailbox.read(reading.box, at.before if reading.unproven else at, PAGE)
         if reading.over:
             return True
+        is_last = len(page) < PAGE
+        if reading.unproven:
+            page = self._prove(reading, page)
         # If it stands elsewhere a live letter has told that the server has lost its tail.
         if reader.at != at or not self._send_all(reading, reader, page):
             return False
         if reading.stalled:
             return True
-        if len(page) == PAGE or reading.moves or reading.calls != calls:
+        if not is_last or reading.moves or reading.calls != calls:
             return False
         self._end(reading, reader)
         return True
@@ -111,7 +114,17 @@ class Replay:
             asyncio.get_running_loop().call_later(patience_s, self.start, reading)
             return None
         reading.found = at is not None
+        reading.unproven = at is not None and at > NOWHERE
         return reading.place(NOWHERE) if at is None else reading.place(at, since)
+
+    def _prove(self, reading: Reading, page: list[Stored]) -> list[Stored]:
+        """Check that what was found has not gone since then, with all behind it; return what is behind it."""
+        reading.unproven = False
+        if not page:
+            reading.found = False
+        elif page[0].id == reading.since:
+            return page[1:]
+        return page
 
     async def _move(self, reading: Reading) -> bool:
         """Move letters for a connection into the mailbox of its user; say whether more may be there.

@@ -142,8 +142,8 @@ class Storing:
             places = await self._mailbox.store([held.letter for held in round_ if held.letter is not None])
         except MailboxUnavailable as exc:
             self._fail(round_, Outcome.UNAVAILABLE if isinstance(exc, MailboxAway) else Outcome.UNKNOWN)
-        except Exception:
-            log.exception("not stored")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours: nobody waits in vain
+            log.fault("not stored", exc)
             self._fail(round_, Outcome.UNKNOWN)
         else:
             self.stored += len(places)

@@ -69,9 +69,8 @@ class Replay:
                     retry_s = RETRY_S
                     if done:
                         return
-        except Exception:
-            # Whoever waits is told; the next letter tries again.
-            log.exception("mailbox not read")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours: whoever waits is told, and it is tried again
+            log.fault("mailbox not read", exc)
             reading.drop_waits()
         finally:
             reading.task = None

@@ -386,10 +386,8 @@ class Office:
         """Have all clocks be this one's."""
         failures: list[str] = []
 
-        def fail(text: str, *_: object) -> None:
-            import sys
-
-            failures.append(f"{text}: {sys.exc_info()[1]!r}")
+        def fail(text: str, exc: BaseException) -> None:
+            failures.append(f"{text}: {exc!r}")
 
         with (
             patch("sanic_ws.mailbox.memory._now_ms", lambda: self.server_ms),
@@ -398,7 +396,7 @@ class Office:
             patch("sanic_ws.node.replay.RETRY_S", 0.0),
             patch("sanic_ws.node.replay.MOST_RETRY_S", 0.0),
             patch("sanic_ws.node.replay.PAGE", 3),
-            patch("sanic_ws.node.replay.log.exception", fail),
+            patch("sanic_ws.node.replay.log.fault", fail),
         ):
             yield
         assert not failures, failures

@@ -11,12 +11,12 @@ SAFE = {"delivered", "acked", "stored"}
 def relay(database: sqlite3.Connection, publisher: SyncPublisher) -> int:
     """Push what transactions have left in the outbox, in order; return how many rows are done."""
     rows = database.execute("SELECT id, user, type, data FROM outbox ORDER BY id LIMIT 500").fetchall()
-    requests = [
+    pushes = [
         PushRequest(User(user), kind, json.loads(data), id=f"outbox-{row}", offline="store")
         for row, user, kind, data in rows
     ]
     done = 0
-    for receipt in publisher.push_many(requests):
+    for receipt in publisher.push_many(pushes):
         if not SAFE.issuperset(receipt.counts):
             break  # this one and those behind it come again; what is stored by then is known by its id
         done += 1

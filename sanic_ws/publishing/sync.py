@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any, Self
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from sanic_ws.core.requests import (
-    DEFAULT_TIMEOUT_S,
-    Excluded,
-    Offline,
-    Overflow,
-    PushRequest,
-    Target,
-    Wait,
-    WaitFor,
-)
 from sanic_ws.publishing.publisher import Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine, Sequence
-    from typing import TypeVar
+    from collections.abc import Callable, Coroutine
 
-    from sanic_ws.core.outcomes import Receipt
+P = ParamSpec("P")
+T = TypeVar("T")
 
-    T = TypeVar("T")
+
+def _blocking(
+    method: Callable[Concatenate[Publisher, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[SyncPublisher, P], T]:
+    """Return a publisher's method as one that waits for its end."""
+
+    def call(self: SyncPublisher, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(method(self._publisher, *args, **kwargs))
+
+    update_wrapper(call, method)
+    return call
 
 
 class SyncPublisher:
@@ -61,32 +62,8 @@ class SyncPublisher:
         self._loop.close()
         self._loop = None
 
-    def push(
-        self,
-        to: Target | Sequence[Target],
-        type: str | None = None,  # noqa: A002 - the contract's name
-        data: Any = None,
-        *,
-        raw: str | bytes | None = None,
-        id: str | None = None,  # noqa: A002
-        wait: Wait = "written",
-        wait_for: WaitFor = "all",
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        exclude: Collection[Excluded] = (),
-        ttl_s: float | None = None,
-        overflow: Overflow = "drop",
-        coalesce_key: str | None = None,
-        offline: Offline = "fail",
-    ) -> Receipt:
-        """Push one message; see `Publisher.push`."""
-        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key, offline)
-        request = PushRequest(to, type, data, raw, id, *options)
-        (receipt,) = self.push_many([request])
-        return receipt
-
-    def push_many(self, requests: Sequence[PushRequest]) -> list[Receipt]:
-        """Push many messages with one call; see `Publisher.push_many`."""
-        return self._run(self._publisher.push_many(requests))
+    push = _blocking(Publisher.push)
+    push_many = _blocking(Publisher.push_many)
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         if self._loop is None:

@@ -4,6 +4,9 @@ import asyncio
 import json
 import os
 import pickle
+import select
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import aio_pika
@@ -61,19 +64,17 @@ def head(*lines: str, path: str = PUSH, key: str | None = KEY) -> bytes:
 
 async def flood(node, first: bytes, more: bytes) -> bytes:
     """Send `more` without end behind `first`, until there is an answer; return that."""
-    reader, writer = await asyncio.open_connection(LOOPBACK, node.port)
-    answer = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
-    writer.write(first)
-    try:
-        while not answer.done():
-            writer.write(more)
-            await asyncio.wait_for(writer.drain(), WAIT_S)
-            await asyncio.sleep(0)
-    except ConnectionError:
-        pass
-    finally:
-        writer.close()
-    return await asyncio.wait_for(answer, WAIT_S)
+    return await asyncio.to_thread(_flood, node.port, first, more)
+
+
+def _flood(port: int, first: bytes, more: bytes) -> bytes:
+    with socket.create_connection((LOOPBACK, port), WAIT_S) as connection:
+        # Who floods may be cut off before reading the answer, which is there all the same.
+        with suppress(ConnectionError):
+            connection.sendall(first)
+            while not select.select([connection], [], [], 0)[0]:
+                connection.sendall(more)
+        return connection.recv(65536)
 
 
 # 8: bodies that are no pushes

@@ -29,7 +29,7 @@ from sanic_ws.core.seeking import Probe, Seek
 from sanic_ws.core.waiting import LATE_BYTES, Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sanic_ws.core.orders import Order
     from sanic_ws.core.waiting import Late
@@ -678,6 +678,17 @@ class Cluster:
                 self.read(node)
         for socket in self.sockets:
             socket.leave()
+
+
+def three_connected(*, local: bool) -> Iterator[Cluster]:
+    """Connect c0 to n1, c1 to n2 and c2 to n0; nothing may be left on its way at the end."""
+    cluster = Cluster(local=local)
+    for conn, node in (("c0", "n1"), ("c1", "n2"), ("c2", "n0")):
+        cluster.connect(conn, node)
+    cluster.settle()
+    yield cluster
+    cluster.end()
+    assert cluster.router.idle
 
 
 def is_for(push: Push, socket: FakeSocket) -> bool:

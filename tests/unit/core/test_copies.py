@@ -13,7 +13,7 @@ from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Delivery, Outcome, Receipt, Route
 from sanic_ws.core.reports import Said
-from tests.unit.core.cluster import GROUP, TIMEOUT_S, Cluster
+from tests.unit.core.cluster import GROUP, TIMEOUT_S, Cluster, three_connected
 
 ONCE = Order("mine", once=True)
 ASK, REPLY = Order("mine", once=True, wait="ack"), Order("mine", once=True, wait="reply")
@@ -22,13 +22,7 @@ ASK, REPLY = Order("mine", once=True, wait="ack"), Order("mine", once=True, wait
 @pytest.fixture(params=[False, True], ids=["publisher", "node"])
 def cluster(request):
     """c0 is on n1, c1 on n2, both of user 1; c2 is on n0."""
-    cluster = Cluster(local=request.param)
-    for conn, node in (("c0", "n1"), ("c1", "n2"), ("c2", "n0")):
-        cluster.connect(conn, node)
-    cluster.settle()
-    yield cluster
-    cluster.end()
-    assert cluster.router.idle
+    yield from three_connected(local=request.param)
 
 
 def move(cluster, conn, node):

@@ -6,19 +6,13 @@ import pytest
 
 from sanic_ws.core.identity import Everyone, Group
 from sanic_ws.core.outcomes import Outcome
-from tests.unit.core.cluster import GROUP, Cluster
+from tests.unit.core.cluster import GROUP, three_connected
 
 
 @pytest.fixture(params=[False, True], ids=["publisher", "node"])
 def cluster(request):
     """c0 is on n1, c1 on n2, c2 on n0."""
-    cluster = Cluster(local=request.param)
-    for conn, node in (("c0", "n1"), ("c1", "n2"), ("c2", "n0")):
-        cluster.connect(conn, node)
-    cluster.settle()
-    yield cluster
-    cluster.end()
-    assert cluster.router.idle
+    yield from three_connected(local=request.param)
 
 
 @pytest.mark.parametrize("target", [Everyone(), Group(GROUP)])

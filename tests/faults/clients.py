@@ -9,6 +9,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from picows import WSError, ws_connect
 
@@ -274,18 +275,18 @@ class Client:
         made = ClientSocket(self, Session(address, time.monotonic()))
         self._sockets.add(made)
         try:
-            async with asyncio.timeout(HANDSHAKE_S):
-                await ws_connect(
-                    lambda: made,
-                    f"{address}?sign={self.sign}",
-                    websocket_handshake_timeout=None,
-                    read_buffer_init_size=READ_BUFFER,
-                    use_aiofastnet=False,
-                    local_addr=self._source,
-                )
-                await made.ready.wait()
-        except (OSError, WSError, TimeoutError):
-            return None
+            # The time may be over in the very turn in which it opened: then it has opened.
+            with suppress(OSError, WSError, TimeoutError):
+                async with asyncio.timeout(HANDSHAKE_S):
+                    await ws_connect(
+                        lambda: made,
+                        f"{address}?sign={self.sign}",
+                        websocket_handshake_timeout=None,
+                        read_buffer_init_size=READ_BUFFER,
+                        use_aiofastnet=False,
+                        local_addr=self._source,
+                    )
+                    await made.ready.wait()
         finally:
             if made.session.opened_at is None:
                 made.give_up()

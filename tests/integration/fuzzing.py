@@ -18,20 +18,9 @@ def without_fractions(value: Any) -> Any:
     return value
 
 
-def in_time(value: Any) -> Any:
-    """Leave a push some time: one that is too late at once is `unavailable`, and 503 is taken for a fault."""
-    ttl_s = value.get("ttl_s") if isinstance(value, dict) else None
-    return value | {"ttl_s": 1 + ttl_s} if isinstance(ttl_s, float) and 0 < ttl_s < 1 else value
-
-
 @schemathesis.hook
 def map_body(_: schemathesis.HookContext, body: Any) -> Any:
     return without_fractions(body)
-
-
-@schemathesis.hook
-def before_call(_: schemathesis.HookContext, case: schemathesis.Case, __: dict[str, Any]) -> None:
-    case.body = in_time(case.body)
 
 
 @schemathesis.serializer("application/x-ndjson")

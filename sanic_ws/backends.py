@@ -1,4 +1,4 @@
-"""Choose registry and broker by the scheme of their URLs."""
+"""Choose registry, mailboxes and broker by the scheme of their URLs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 from sanic_ws.broker.memory import MemoryBroker
 from sanic_ws.broker.rabbitmq import RabbitBroker
 from sanic_ws.errors import InvalidField
+from sanic_ws.mailbox.memory import MemoryMailbox
+from sanic_ws.mailbox.redis import RedisMailbox
 from sanic_ws.registry.memory import MemoryRegistry
 from sanic_ws.registry.redis import RedisRegistry
 
 if TYPE_CHECKING:
     from sanic_ws.broker import Broker
+    from sanic_ws.mailbox import Bounds, Mailbox
     from sanic_ws.registry import Registry
 
 
@@ -25,6 +28,17 @@ def make_registry(url: str, prefix: str) -> Registry:
     if url.startswith("memory://"):
         return MemoryRegistry(url, prefix)
     return RedisRegistry(url, prefix)
+
+
+def make_mailbox(url: str, prefix: str, bounds: Bounds) -> Mailbox:
+    """Return the mailboxes that are where the registry of a URL is.
+
+    Raises:
+        InvalidField: the URL is not one; says what is wrong.
+    """
+    if url.startswith("memory://"):
+        return MemoryMailbox(url, prefix, bounds)
+    return RedisMailbox(url, prefix, bounds)
 
 
 def make_broker(url: str, prefix: str) -> Broker:

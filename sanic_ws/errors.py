@@ -12,7 +12,9 @@
     ├── IdentityTaken           the connection's id is bound to another user
     ├── MalformedBatch          a message between nodes cannot be read
     ├── RegistryUnavailable     Redis does not answer in time
+    │   └── RegistryAway        it was not even asked: it cannot be reached
     ├── MailboxUnavailable      Redis does not answer in time, and a letter may be stored or not
+    │   └── MailboxAway         it was not even asked: certainly not stored
     └── BrokerError
         ├── BrokerUnavailable   RabbitMQ cannot be reached; certainly not sent
         ├── Unroutable          the node's queue is gone; certainly not sent
@@ -31,10 +33,12 @@ __all__ = [
     "InvalidJSON",
     "InvalidToken",
     "KeysUnavailable",
+    "MailboxAway",
     "MailboxUnavailable",
     "MalformedBatch",
     "NotAllowed",
     "QueueFull",
+    "RegistryAway",
     "RegistryUnavailable",
     "SanicWsError",
     "TooLarge",
@@ -92,8 +96,16 @@ class RegistryUnavailable(SanicWsError):  # noqa: N818
     """Report that the registry did not answer in time."""
 
 
+class RegistryAway(RegistryUnavailable):
+    """Report that the registry was not asked, as it cannot be reached."""
+
+
 class MailboxUnavailable(SanicWsError):  # noqa: N818
     """Report that the mailbox did not answer in time; what was to be stored may be, or not."""
+
+
+class MailboxAway(MailboxUnavailable):
+    """Report that the mailbox was not asked, as it cannot be reached: certainly not stored."""
 
 
 class BrokerError(SanicWsError):

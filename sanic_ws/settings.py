@@ -119,6 +119,15 @@ class Settings(BaseSettings):
         le=600,
         description="how long a client may be away and come back, and no event is made of it",
     )
+    mailbox_messages: int = Field(
+        1000, ge=1, le=100_000, description="kept for one user; past it the oldest are dropped"
+    )
+    mailbox_bytes: int = Field(
+        4 << 20, ge=1024, le=1 << 30, description="kept for one user; past it the oldest are dropped"
+    )
+    mailbox_wait_replicas: int = Field(
+        0, ge=0, le=16, description="replicas of Redis that have a durable message before it counts as stored"
+    )
     max_message_bytes: int = Field(1 << 20, ge=1024, le=1 << 28, description="of one message, either way")
     max_queue_bytes: int = Field(1 << 20, ge=1024, le=1 << 30, description="waiting for one client to read")
     max_connections: int = Field(18_000, ge=1, le=10_000_000, description="on one node")

@@ -26,22 +26,28 @@ def listen(
     tenant: Annotated[str | None, typer.Option(help="the user's tenant")] = None,
     bank: Annotated[str | None, typer.Option(help="the user's bank")] = None,
     from_type: Annotated[str, typer.Option(help="the kind of device")] = "cli",
+    since: Annotated[
+        str | None, typer.Option(help="first what was stored after the message with this id; empty: all")
+    ] = None,
     count: Annotated[int, typer.Option(help="end after this many messages; 0: never")] = 0,
 ) -> None:
     """Connect as a client and print what comes, a line each, until Ctrl-C."""
     identity = None if user is None else User(user, tenant, bank, from_type)
     try:
-        asyncio.run(_listen(url, sign, token, identity, count))
+        asyncio.run(_listen(url, {"sign": sign, "since": since}, token, identity, count))
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None
 
 
-async def _listen(url: str, sign: str | None, token: str | None, user: User | None, count: int) -> None:
+async def _listen(
+    url: str, query: dict[str, str | None], token: str | None, user: User | None, count: int
+) -> None:
     address = url.replace("http://", "ws://").replace("https://", "wss://").rstrip("/")
     if not address.endswith("/ws"):
         address += "/ws"
-    if sign is not None:
-        address += f"?{urlencode({'sign': sign})}"
+    given = {name: value for name, value in query.items() if value is not None}
+    if given:
+        address += f"?{urlencode(given)}"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         async with connect(address, additional_headers=headers, max_size=None) as client:

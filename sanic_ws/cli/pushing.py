@@ -22,7 +22,15 @@ from sanic_ws.cli.common import (
 from sanic_ws.core import json
 from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.outcomes import Outcome
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Overflow, PushRequest, Target, WaitFor, read_base64
+from sanic_ws.core.requests import (
+    DEFAULT_TIMEOUT_S,
+    Offline,
+    Overflow,
+    PushRequest,
+    Target,
+    WaitFor,
+    read_base64,
+)
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.publishing import Publisher
 
@@ -59,6 +67,9 @@ def push(
     coalesce_key: Annotated[
         str | None, typer.Option(help="with --overflow coalesce: what only the newest of waits")
     ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="keep it for who is away, for --ttl or 24 h")
+    ] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", help="seconds to wait")] = DEFAULT_TIMEOUT_S,
     url: Url = None,
     api_key: Key = None,
@@ -69,8 +80,8 @@ def push(
     """Push a message and print the receipt.
 
     Over a node's HTTP with --url, or straight to the owner's queue with the URLs of Redis and RabbitMQ.
-    Exit code 0: delivered, or confirmed where --wait asks for that; 1: not, see the receipt; 2: wrong
-    arguments; 3: nobody could be asked.
+    Exit code 0: delivered, or stored with --store, or confirmed where --wait asks for that; 1: not, see the
+    receipt; 2: wrong arguments; 3: nobody could be asked.
     """
     if group is None:
         to = _target(conn or [], user, tenant, bank, from_type, everyone=everyone)
@@ -79,15 +90,23 @@ def push(
     else:
         to = Group(group)
     kind, value, content = _content(type_, data, raw, raw_base64)
-    options = (wait, timeout_s, exclude or [], wait_for, ttl_s, overflow, coalesce_key)
+    offline: Offline = "store" if store else "fail"
+    options = (wait, timeout_s, exclude or [], wait_for, ttl_s, overflow, coalesce_key, offline)
     request = PushRequest(to, kind, value, content, push_id, *options)
     if url is None and redis_url and amqp_url:
         receipt = asyncio.run(_push_direct(request, redis_url, amqp_url, prefix))
     else:
         receipt = _push_http(request, url or DEFAULT_URL, api_key)
     out.print_json(json.dumps(receipt).decode())
-    if receipt["outcome"] != (Outcome.ACKED if request.asks else Outcome.DELIVERED):
+    if not _is_done(request, receipt):
         raise typer.Exit(EXIT_NOT_DELIVERED)
+
+
+def _is_done(request: PushRequest, receipt: dict[str, Any]) -> bool:
+    """Say whether what was asked for is done; of what is stored some devices may have it already."""
+    if request.offline == "store" and not request.asks:
+        return {Outcome.DELIVERED, Outcome.STORED}.issuperset(receipt["counts"])
+    return bool(receipt["outcome"] == (Outcome.ACKED if request.asks else Outcome.DELIVERED))
 
 
 _ONE_OF = "give exactly one of --conn, --user, --group, --all"
@@ -146,6 +165,7 @@ def _push_http(request: PushRequest, url: str, api_key: str | None) -> dict[str,
         "ttl_s": request.ttl_s,
         "overflow": request.overflow,
         "coalesce_key": request.coalesce_key,
+        "offline": request.offline,
     }
     receipt: dict[str, Any] = call(url, "/api/v1/push", api_key, body, timeout_s=request.timeout_s + 5)
     return receipt

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from sanic_ws.core.hub import Hub, Socket
     from sanic_ws.core.identity import User
+    from sanic_ws.core.mail import Posted
     from sanic_ws.core.orders import Order
+
+    Post = Callable[[Socket, str, Posted, bytes, Callable[[bool], None]], Answer]
 
 COPIES_S = 60.0
 """How long copies of a push are known."""
@@ -48,12 +51,18 @@ class Acks:
         hub: the connections.
         report: is told what clients say, and to whom it has to be told.
         clock: seconds that never go back.
+        post: brings what is stored to its clients; see `sanic_ws.node.mail.Mail.deliver`.
     """
 
     def __init__(
-        self, hub: Hub, report: Callable[[str | None, Report], None], clock: Callable[[], float] = monotonic
+        self,
+        hub: Hub,
+        report: Callable[[str | None, Report], None],
+        clock: Callable[[], float] = monotonic,
+        post: Post | None = None,
     ) -> None:
         self._hub = hub
+        self._post = post
         self._report = report
         self._clock = clock
         self._asked: dict[Socket, dict[str, Written]] = {}
@@ -100,11 +109,25 @@ class Acks:
         """Write a frame, or have it wait."""
         if not order.may_wait or socket is None:
             return self._hub.deliver(conn, frame, user_key)
-        late = Late(order.key, order.expires, lambda sent: self._ended(order, socket, written, sent=sent))
-        answer = self._hub.offer(conn, frame, late, user_key)
+
+        def ended(sent: bool) -> None:
+            self._ended(order, socket, written, sent=sent)
+
+        if order.posted is None:
+            answer = self._hub.offer(conn, frame, Late(order.key, order.expires, ended), user_key)
+        else:
+            refusal = self._hub.refusal(socket, user_key)
+            answer = refusal or self._post_to(socket, order.push_id, order.posted, frame, ended)
         if answer is Answer.WAITING:
             written.followers = []
         return answer
+
+    def _post_to(
+        self, socket: Socket, push_id: str, posted: Posted, frame: bytes, ended: Callable[[bool], None]
+    ) -> Answer:
+        if self._post is None:
+            return Answer.OVERLOADED
+        return self._post(socket, push_id, posted, frame, ended)
 
     def is_over(self, order: Order) -> bool:
         """Say whether a push is too late to be written."""

@@ -198,15 +198,22 @@ class Hub:
             socket.write(b"".join(self._corked.pop(socket)))
         return Answer.DELIVERED
 
+    def refusal(self, socket: Socket, user_key: str | None) -> Answer | None:
+        """Say why a connection of this node gets nothing, if it does not."""
+        if not socket.opened:
+            return Answer.NOT_YET
+        if user_key is not None and (socket.user is None or socket.user.key != user_key):
+            return Answer.NOT_MINE
+        return None
+
     def offer(self, conn: str, frame: bytes, late: Late, user_key: str | None = None) -> Answer:
         """Write a frame as `deliver` does, or have it wait for a slow client: `Answer.WAITING`."""
         socket = self._sockets.get(conn)
         if socket is None:
             return Answer.NOT_MINE
-        if not socket.opened:
-            return Answer.NOT_YET
-        if user_key is not None and (socket.user is None or socket.user.key != user_key):
-            return Answer.NOT_MINE
+        refusal = self.refusal(socket, user_key)
+        if refusal is not None:
+            return refusal
         frames = self._corked.pop(socket, None) if self._corked else None
         if frames:
             socket.write(b"".join(frames))

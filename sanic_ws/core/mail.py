@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
+_LAST_NUMBER = (1 << 64) - 1
 DEFAULT_TTL_S = 24 * 3600
 
 
@@ -20,6 +22,11 @@ class Position(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.ms}-{self.number}"
+
+    @property
+    def before(self) -> Position:
+        """The last position before this one."""
+        return Position(self.ms, self.number - 1) if self.number else Position(self.ms - 1, _LAST_NUMBER)
 
     @classmethod
     def parse(cls, text: str) -> Position:
@@ -41,8 +48,8 @@ class Letter:
         id: the push's.
         payload: the message as JSON, an object, without the id of the one before it.
         ttl_s: for how long it is of use.
-        only: which of the mailbox's readers it is for: a ``fromType`` behind ``@``, a connection's id, or, if
-            empty, all.
+        only: which of the mailbox's readers it is for, by commas: a ``fromType`` behind ``@``, as a user's
+            token has it, or a connection's id; empty: all.
         repeatable: whether the caller gave the id, so that a copy may be stored already.
     """
 
@@ -62,11 +69,35 @@ class Place:
         at: its position.
         after: that of the letter before it; `NOWHERE` if there was none.
         after_id: the push id of that one; empty if there was none.
+        certain: whether it is with as many of the server's replicas as is asked for.
     """
 
     at: Position
     after: Position
     after_id: str
+    certain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """Tell a node where a push was stored that it is to deliver."""
+
+    box: str
+    place: Place
+
+    def __str__(self) -> str:
+        place = self.place
+        return f"{self.box},{place.at},{place.after},{quote(place.after_id, safe='')}"
+
+    @classmethod
+    def parse(cls, text: str) -> Posted:
+        """Read what `str` wrote.
+
+        Raises:
+            ValueError: it is not that.
+        """
+        box, at, after, after_id = text.split(",")
+        return cls(box, Place(Position.parse(at), Position.parse(after), unquote(after_id)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +106,14 @@ class Stored:
 
     Attributes:
         payload: None if it has expired.
+        left_s: for how long it is of use yet.
     """
 
     place: Place
     id: str
     only: str
     payload: bytes | None
+    left_s: float
 
 
 @dataclass(frozen=True, slots=True)

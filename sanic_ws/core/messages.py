@@ -84,6 +84,19 @@ def read_answered_id(message: ClientMessage) -> str:
     return push_id
 
 
+def read_since(message: ClientMessage) -> str:
+    """Return the id of the push behind which a client wants to go on; empty: from the first.
+
+    Raises:
+        BadMessage: it names none.
+    """
+    since = message.data.get("since") if isinstance(message.data, dict) else None
+    if not isinstance(since, str) or len(since) > MAX_PUSH_ID_CHARS:
+        reason = f"data.since: must be a string of at most {MAX_PUSH_ID_CHARS} characters"
+        raise BadMessage("invalid_message", reason, message.id)
+    return since
+
+
 def check_push_type(value: Any, field: str = "type") -> str:
     """Return the type of an application's push if it may be one.
 

@@ -38,6 +38,10 @@ WaitFor = Literal["first", "all"]
 Overflow = Literal["drop", "drop_oldest", "coalesce"]
 """What gives way if a client is slow: the push itself once too much waits, the oldest, those of its key."""
 
+Offline = Literal["fail", "store"]
+"""What becomes of a push for who is away."""
+
+OFFLINES: tuple[Offline, ...] = get_args(Offline)
 OVERFLOWS: tuple[Overflow, ...] = get_args(Overflow)
 WAITS: tuple[Wait, ...] = get_args(Wait)
 WAIT_FORS: tuple[WaitFor, ...] = get_args(WaitFor)
@@ -100,6 +104,8 @@ class PushRequest:
         overflow: if a client is slow: ``drop``: it waits, unless too much does already; ``drop_oldest``: it
             waits, and the oldest that do make room; ``coalesce``: only the newest of its key waits.
         coalesce_key: of ``coalesce``: 1 to 128 characters.
+        offline: ``fail``: who is away gets nothing; ``store``: it is stored before it is sent, for ``ttl_s``
+            or else 24 hours, and who has missed it gets it later. For connections and users.
         has_own_id: whether the id was given.
     """
 
@@ -115,6 +121,7 @@ class PushRequest:
     ttl_s: float | None = None
     overflow: Overflow = "drop"
     coalesce_key: str | None = None
+    offline: Offline = "fail"
     has_own_id: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,6 +136,8 @@ class PushRequest:
             _check_ttl(self.ttl_s)
         if self.overflow != "drop" or self.coalesce_key is not None:
             self._check_overflow()
+        if self.offline != "fail":
+            self._check_offline()
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
             raise InvalidField("timeout_s", f"must be more than 0 and at most {MAX_TIMEOUT_S:.0f}")
         if isinstance(self.exclude, str):
@@ -164,6 +173,20 @@ class PushRequest:
             raise InvalidField("coalesce_key", f"must be a string of 1 to {MAX_KEY_CHARS} characters")
         elif not is_unicode(key):
             raise InvalidField("coalesce_key", "must be valid Unicode")
+
+    def _check_offline(self) -> None:
+        if self.offline not in OFFLINES:
+            raise InvalidField("offline", f"must be one of {', '.join(OFFLINES)}")
+        if isinstance(self.to, (Group, Everyone)):
+            raise InvalidField("offline", "store is for connections and users only")
+        if self.raw is not None:
+            raise InvalidField("offline", "store needs type and data: raw content has no id to go on from")
+        if self.exclude:
+            raise InvalidField("except", "does not go with offline: store")
+        if self.overflow != "drop":
+            raise InvalidField("overflow", "must be drop with offline: store, which loses nothing")
+        if self.wait_for != "all" and not isinstance(self.to, (Conn, User)):
+            raise InvalidField("wait_for", "must be all for several targets with offline: store")
 
     @property
     def asks(self) -> bool:
@@ -235,8 +258,6 @@ def read_push_request(value: Any) -> PushRequest:
         raise InvalidField(unknown, "is not a field of a push")
     if "to" not in value:
         raise InvalidField("to", "is required")
-    if value.get("offline", "fail") != "fail":
-        raise InvalidField("offline", "must be 'fail'")
     raw = _read_raw(value)
     if raw is not None and ("type" in value or "data" in value):
         raise InvalidField("raw" if "raw" in value else "raw_base64", "stands in place of type and data")
@@ -255,6 +276,7 @@ def read_push_request(value: Any) -> PushRequest:
         value.get("ttl_s"),
         value.get("overflow", "drop"),
         value.get("coalesce_key"),
+        value.get("offline", "fail"),
     )
 
 

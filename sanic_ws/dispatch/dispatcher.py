@@ -25,6 +25,7 @@ from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
 from sanic_ws.dispatch.asking import FIRST, Questions
 from sanic_ws.dispatch.rounds import Rounds
+from sanic_ws.dispatch.storing import Storing
 from sanic_ws.errors import (
     BrokerError,
     BrokerLost,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.push import Push
     from sanic_ws.core.reports import Report
     from sanic_ws.core.routing import Action
+    from sanic_ws.mailbox import Mailbox
     from sanic_ws.registry import Directory
     from sanic_ws.tracing import Tracing
 
@@ -73,6 +75,7 @@ class Dispatcher:
         hub: that node's connections.
         acks: carries out what is ordered beside of that node.
         tracing: makes spans of what is sent, if anything does.
+        mailbox: where pushes are stored that are to be; without it none are.
 
     Attributes:
         look_up_s: how long the registry took for a round, seconds.
@@ -89,11 +92,13 @@ class Dispatcher:
         hub: Hub | None = None,
         acks: Acks | None = None,
         tracing: Tracing | None = None,
+        mailbox: Mailbox | None = None,
     ) -> None:
         self._directory = directory
         self._broker = broker
         self._router = Router(node_id, hub, acks=acks)
         self._questions = Questions(broker)
+        self._storing = None if mailbox is None else Storing(mailbox, self._send)
         self._tracing = tracing
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -129,8 +134,24 @@ class Dispatcher:
         """What decides, and counts."""
         return self._router
 
-    def submit(self, pushes: Sequence[Push]) -> None:
-        """Send pushes on their way; the ``done`` of each is called when it has its receipt."""
+    @property
+    def stored(self) -> int:
+        """How many messages were stored, since the start."""
+        return 0 if self._storing is None else self._storing.stored
+
+    def submit(self, pushes: Sequence[Push], *, stored: bool = False) -> None:
+        """Send pushes on their way; the ``done`` of each is called when it has its receipt.
+
+        Args:
+            pushes: they keep their order.
+            stored: whether any of them is to be stored first.
+        """
+        if self._storing is not None and (stored or self._storing.busy):
+            self._storing.submit(pushes)
+        else:
+            self._send(pushes)
+
+    def _send(self, pushes: Sequence[Push]) -> None:
         self._router.submit_all(pushes, monotonic())
         if self.closed:
             self._router.close(None, monotonic())
@@ -160,6 +181,8 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Stop; what is open ends as `unknown`, or as `unavailable` if it was certainly not sent."""
+        if self._storing is not None:
+            await self._storing.close()
         try:
             if self._cancels:
                 await asyncio.wait(self._cancels, timeout=CLOSE_TIMEOUT_S)

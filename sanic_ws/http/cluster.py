@@ -12,11 +12,10 @@ from sanic.exceptions import NotFound
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.identity import USER_FIELDS, Conn, User
 from sanic_ws.core.outcomes import Outcome
-from sanic_ws.errors import InvalidField
 from sanic_ws.http.auth import check_target, scope
 from sanic_ws.http.errors import answer
 from sanic_ws.http.openapi import Answer, describe
-from sanic_ws.http.schemas import ID_TEXT, OPTIONAL_ID_TEXT
+from sanic_ws.http.queries import read_user, user_query
 from sanic_ws.node.process import usage
 from sanic_ws.publishing.sending import close_connection
 
@@ -62,13 +61,13 @@ async def delete_connection(request: Request[Any, Any], conn: str) -> HTTPRespon
     {200: Answer("Connections", "those that live; none if the user is away")},
     400,
     503,
-    query={name: ID_TEXT if name == "userId" else OPTIONAL_ID_TEXT for name in USER_FIELDS},
+    query=user_query(USER_FIELDS),
     required=("userId",),
 )
 @scope("read")
 async def get_user(request: Request[Any, Any]) -> HTTPResponse:
     """List a user's connections."""
-    user = _read_user(request)
+    user = read_user(request)
     check_target(request, user, "userId")
     node = _node(request)
     (found,) = (await node.registry.look_up([], [user.key])).users
@@ -146,17 +145,6 @@ def _events(node: Node) -> dict[str, int]:
         return {"published": 0, "dropped": 0, "waiting": 0}
     events = node.presence.events
     return {"published": events.published, "dropped": events.dropped, "waiting": len(events)}
-
-
-def _read_user(request: Request[Any, Any]) -> User:
-    given = request.get_args(keep_blank_values=True)
-    for name in given:
-        if name not in USER_FIELDS:
-            raise InvalidField(name, "is not part of a user")
-        if len(given.getlist(name)) > 1:
-            raise InvalidField(name, "must be given once")
-    user_id, *rest = (given.get(name) for name in USER_FIELDS)
-    return User(user_id or "", *rest)
 
 
 def _is(bound: User | None, user: User) -> bool:

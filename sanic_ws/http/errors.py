@@ -11,7 +11,14 @@ from sanic.exceptions import MethodNotAllowed, NotFound, RequestCancelled, Sanic
 from sanic.handlers import ErrorHandler
 
 from sanic_ws.core import json
-from sanic_ws.errors import InvalidField, InvalidJSON, NotAllowed, RegistryUnavailable, TooLarge
+from sanic_ws.errors import (
+    InvalidField,
+    InvalidJSON,
+    MailboxUnavailable,
+    NotAllowed,
+    RegistryUnavailable,
+    TooLarge,
+)
 from sanic_ws.logs import event_log
 from sanic_ws.websocket.handshake import Refused
 
@@ -80,6 +87,8 @@ def _answer_known(exc: BaseException) -> HTTPResponse | None:  # noqa: PLR0911 -
             return error(400, "invalid_json", f"not JSON: {exc}")
         case RegistryUnavailable():
             return error(503, "unavailable", "the registry does not answer")
+        case MailboxUnavailable():
+            return error(503, "unavailable", "the mailbox does not answer")
         case SanicException() if exc.status_code in _CODES:
             return error(exc.status_code, _CODES[exc.status_code], _plain(exc), headers=exc.headers)
     return None

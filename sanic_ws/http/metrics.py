@@ -107,6 +107,7 @@ class NodeCollector(Collector):
         for name, number in (+gave_way).items():
             deliveries.add_metric([name, GAVE_WAY], number)
         yield deliveries
+        yield from self._mail()
         yield _gauge("queue_depth", "Deliveries under way from this node.", dispatcher.open_items)
         yield _by("fallbacks", "Deliveries for which all nodes were asked.", "cause", router.fallbacks)
         yield _counter("stale_hits", "Deliveries that went to the wrong node first.", router.stale_hits)
@@ -114,6 +115,15 @@ class NodeCollector(Collector):
         yield _histogram("redis_seconds", "How long look-ups took.", dispatcher.look_up_s)
         yield _histogram("rabbitmq_seconds", "How long RabbitMQ took to confirm a batch.", dispatcher.send_s)
         yield _histogram("batch_size", "Deliveries in a batch to a node.", dispatcher.batch_sizes)
+
+    def _mail(self) -> Iterator[Metric]:
+        replay = self._node.mail.replay
+        yield _counter("stored", "Durable messages stored from here.", self._node.dispatcher.stored)
+        yield _counter("replayed", "Durable messages sent from mailboxes.", replay.replayed)
+        yield _counter("gaps", "Times that something was missing before one.", replay.gaps)
+        yield _by(
+            "recoveries", "Sessions that went on, and whether that was whole.", "whole", replay.recoveries
+        )
 
 
 def _gauge(name: str, about: str, value: float) -> Metric:

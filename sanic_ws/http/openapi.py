@@ -7,14 +7,15 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from sanic_ws import __version__
-from sanic_ws.http.schemas import SCHEMAS, ref
+from sanic_ws.http.schemas import SCHEMAS
+from sanic_ws.http.shapes import ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from sanic import Sanic
 
-    from sanic_ws.http.schemas import Schema
+    from sanic_ws.http.shapes import Schema
 
     Handler = TypeVar("Handler", bound=Callable[..., Any])
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from sanic_ws.http.schemas import Schema
+    from sanic_ws.http.shapes import Schema
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #888; }

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sanic import Blueprint, Request
 
 from sanic_ws.http.openapi import Answer, describe
-from sanic_ws.http.schemas import TEXT, ref
+from sanic_ws.http.shapes import SINCE, TEXT, ref
 from sanic_ws.websocket.compressed import new_connection
-from sanic_ws.websocket.handshake import Refused, accept, client_address, hand_over, read_sign
+from sanic_ws.websocket.handshake import Refused, accept, client_address, hand_over, read_sign, read_since
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sanic_ws.node import Node
     from sanic_ws.websocket.clients import Clients
+    from sanic_ws.websocket.connection import Connection
 
 blueprint = Blueprint("sockets")
 
@@ -29,7 +30,7 @@ blueprint = Blueprint("sockets")
     (403, "the page is from elsewhere, or the id is another user's"),
     429,
     (503, "the node leaves, or too many connect at this moment"),
-    query={"sign": ref("ConnId"), "token": TEXT},
+    query={"sign": ref("ConnId"), "token": TEXT, "since": SINCE},
 )
 async def connect(request: Request[Any, Any]) -> None:
     """Take a client in: check, register, then open its socket with ``connected`` as the first frame.
@@ -58,23 +59,31 @@ async def _take_in(request: Request[Any, Any], node: Node) -> None:
     clients: Clients = request.app.ctx.clients
     settings = node.settings
     accepted = accept(request, settings)
-    sign = read_sign(request)
+    sign, since = read_sign(request), read_since(request)
     connection = new_connection(accepted, sign, node.new_session(), clients.conversation, settings)
     try:
         with clients.admitted(connection, client_address(request, settings.trusted_proxies)):
             identity = await clients.authentication.of_request(request)
             if identity is None and clients.authentication.needed:
                 clients.await_auth(connection)
+                _note_since(node, connection, since)
                 hand_over(request, connection, accepted.greeting + clients.conversation.greet(connection))
                 return
             await clients.join(connection, identity)
+            _note_since(node, connection, since)
             hand_over(request, connection, accepted.greeting + clients.conversation.welcome(connection))
+            node.mail.opened(connection)
     except Refused as exc:
         if exc.close_code is not None:
             told = new_connection(accepted, sign, "", clients.unregistered, settings)
             hand_over(request, told, accepted.greeting)
             told.close(exc.close_code, str(exc))
         raise
+
+
+def _note_since(node: Node, connection: Connection, since: str | None) -> None:
+    if since is not None:
+        node.mail.resume_later(connection, since)
 
 
 async def echo(request: Request[Any, Any]) -> None:

@@ -38,7 +38,7 @@ class MemoryMailbox:
         self._boxes = _boxes.setdefault((url, prefix), {})
         self._bounds = bounds or Bounds()
 
-    async def store(self, letters: Sequence[Letter]) -> list[Place | None]:
+    async def store(self, letters: Sequence[Letter]) -> list[Place]:
         """Put letters into their mailboxes, unless they are there."""
         return [self._store(letter) for letter in letters]
 
@@ -48,7 +48,7 @@ class MemoryMailbox:
             # As the key expires in Redis.
             kept.clear()
         for one in kept:
-            if one.letter.id == letter.id:
+            if letter.repeatable and one.letter.id == letter.id:
                 return one.place
         last = kept[-1] if kept else None
         after = last.place.at if last is not None else NOWHERE
@@ -80,6 +80,7 @@ class MemoryMailbox:
                 one.letter.id,
                 one.letter.only,
                 None if one.expires_ms <= now else one.letter.payload,
+                max(0, one.expires_ms - now) / 1000,
             )
             for one in self._alive(box)
             if one.place.at > after
@@ -92,11 +93,15 @@ class MemoryMailbox:
             return Contents(0, 0, None, None)
         return Contents(len(kept), _octets(kept), kept[0].letter.id, kept[-1].letter.id)
 
-    async def clear(self, box: str) -> bool:
-        """Throw away all that is in a mailbox; say whether there was anything."""
+    async def clear(self, box: str, up_to: Position | None = None) -> bool:
+        """Throw away what is in a mailbox, all or up to a letter; say whether there was anything."""
         alive = self._alive(box)
-        self._boxes.pop(box, None)
-        return bool(alive)
+        kept = [] if up_to is None else [one for one in alive if one.place.at > up_to]
+        if kept:
+            self._boxes[box] = kept
+        else:
+            self._boxes.pop(box, None)
+        return len(kept) < len(alive)
 
     async def close(self) -> None:
         """Do nothing: the mailboxes stay."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.mail import Contents, Letter, Place, Position, Stored
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bounds:
     """Bound each mailbox; what is too much goes, the oldest first, but never the newest letter.
 
@@ -32,14 +32,16 @@ class Bounds:
 class Mailbox(Protocol):
     """Keep letters in the order in which they came."""
 
-    async def store(self, letters: Sequence[Letter]) -> list[Place | None]:
+    async def store(self, letters: Sequence[Letter]) -> list[Place]:
         """Put letters into their mailboxes, in this order; say where each is.
 
-        A letter that is there already, by its id, is not stored a second time: its place is the old one.
-        None: it was stored, but not by as many replicas as is asked for, so that it may be lost.
+        A repeatable letter that is there already, by its id, is not stored a second time: its place is the
+        old one.
+        One that is not with as many replicas as is asked for may be lost: its place is not `certain`.
 
         Raises:
-            MailboxUnavailable: it is not known whether they are stored.
+            MailboxAway: they are certainly not stored.
+            MailboxUnavailable: it is not known whether they are.
         """
 
     async def find(self, box: str, push_id: str) -> Position | None:
@@ -54,8 +56,8 @@ class Mailbox(Protocol):
     async def describe(self, box: str) -> Contents:
         """Return what is in a mailbox."""
 
-    async def clear(self, box: str) -> bool:
-        """Throw away all that is in a mailbox; say whether there was anything."""
+    async def clear(self, box: str, up_to: Position | None = None) -> bool:
+        """Throw away what is in a mailbox, all or up to a letter, with it; say whether there was anything."""
 
     async def close(self) -> None:
         """Let go of the connections to the mailbox."""

@@ -2,16 +2,17 @@
 
 A user of Redis needs these besides those of the registry::
 
-    +xadd +xdel +xlen +xrange +xrevrange +pttl +pexpire, and +wait where replicas are waited for
+    +xadd +xdel +xlen +xrange +xrevrange +xtrim +pttl +pexpire, and +wait where replicas are waited for
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.mail import NOWHERE, Contents, Place, Position, Stored
 from sanic_ws.core.redis_url import parse_redis_url
-from sanic_ws.errors import MailboxUnavailable, RegistryUnavailable
+from sanic_ws.errors import MailboxAway, MailboxUnavailable, RegistryAway, RegistryUnavailable
 from sanic_ws.mailbox.port import Bounds
 from sanic_ws.mailbox.scripts import STORE
 from sanic_ws.registry.redis_clients import connect
@@ -43,11 +44,14 @@ class RedisMailbox:
     """
 
     def __init__(self, url: str, prefix: str, bounds: Bounds | None = None) -> None:
-        self._servers = connect(parse_redis_url(url))
+        parsed = parse_redis_url(url)
+        self._servers = connect(parsed)
+        # Of several servers others may have stored their part.
+        self._is_one = parsed.kind != "cluster"
         self._prefix = prefix
         self._bounds = bounds or Bounds()
 
-    async def store(self, letters: Sequence[Letter]) -> list[Place | None]:
+    async def store(self, letters: Sequence[Letter]) -> list[Place]:
         """Put letters into their mailboxes, those with an id of the caller's unless they are there."""
         seen = await self._mark([letter for letter in letters if letter.repeatable])
         calls = [
@@ -67,10 +71,10 @@ class RedisMailbox:
         if self._bounds.replicas:
             waits = [(key, ("WAIT", self._bounds.replicas, WAIT_MS)) for key, _ in calls]
         answers = await self._run([*calls, *waits], STORE_TIMEOUT_S, STORE)
-        places: list[Place | None] = [_place(*answer) for answer in answers[: len(calls)]]
+        places = [_place(*answer) for answer in answers[: len(calls)]]
         for number, replicas in enumerate(answers[len(calls) :]):
             if replicas < self._bounds.replicas:
-                places[number] = None
+                places[number] = replace(places[number], certain=False)
         return places
 
     async def _mark(self, letters: Sequence[Letter]) -> set[tuple[str, str]]:
@@ -123,10 +127,13 @@ class RedisMailbox:
         octets = int(newest[7]) - int(oldest[7]) + len(oldest[13])
         return Contents(int(size), octets, oldest[1].decode(), newest[1].decode())
 
-    async def clear(self, box: str) -> bool:
-        """Throw away all that is in a mailbox; say whether there was anything."""
+    async def clear(self, box: str, up_to: Position | None = None) -> bool:
+        """Throw away what is in a mailbox, all or up to a letter; say whether there was anything."""
         key = self._key(box)
-        (gone,) = await self._run([(key, ("DEL", key))], STORE_TIMEOUT_S)
+        command: tuple[Any, ...] = ("DEL", key)
+        if up_to is not None:
+            command = ("XTRIM", key, "MINID", str(up_to._replace(number=up_to.number + 1)))
+        (gone,) = await self._run([(key, command)], STORE_TIMEOUT_S)
         return bool(gone)
 
     async def close(self) -> None:
@@ -140,7 +147,8 @@ class RedisMailbox:
         try:
             return await self._servers.run(calls, timeout_s, script)
         except RegistryUnavailable as exc:
-            raise MailboxUnavailable(str(exc)) from exc
+            away = self._is_one and isinstance(exc, RegistryAway)
+            raise (MailboxAway if away else MailboxUnavailable)(str(exc)) from exc
 
 
 def _place(at: bytes, after: bytes, after_id: bytes) -> Place:
@@ -154,4 +162,5 @@ def _stored(entry_id: bytes, fields: list[bytes], now: int) -> Stored:
         push_id.decode(),
         only.decode(),
         None if int(expires) <= now else payload,
+        max(0, int(expires) - now) / 1000,
     )

@@ -11,15 +11,13 @@ all payloads that were ever stored up to its own, ``x`` when it expires (Redis's
 for, ``f`` its payload. The same fields in the same order cost a stream next to nothing. The stream expires
 with the letter that lives longest.
 
-A copy of a letter is looked for among those of the last two seconds, as a command may be sent a second time
-where a connection broke, and among all where the id was seen before (``mailed``), which hardly ever happens.
+A copy of a letter is looked for only where its id was seen before (``mailed``), which hardly ever happens:
+whoever looks reads all letters.
 """
 
 from __future__ import annotations
 
 from sanic_ws.registry.scripts import Script
-
-RECENT_MS = 2000
 
 STORE = Script(
     """
@@ -27,10 +25,10 @@ STORE = Script(
 -- Returns {entry id, entry id before, push id before}.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local since = '-'
-if ARGV[7] ~= '1' then since = string.format('%.0f', now - RECENT) end
-for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', since)) do
-  if entry[2][2] == ARGV[1] then return {entry[1], entry[2][6], entry[2][4]} end
+if ARGV[7] == '1' then
+  for _, entry in ipairs(redis.call('XREVRANGE', KEYS[1], '+', '-')) do
+    if entry[2][2] == ARGV[1] then return {entry[1], entry[2][6], entry[2][4]} end
+  end
 end
 local before, id_before, octets = '', '', 0
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
@@ -47,5 +45,6 @@ while true do
 end
 if redis.call('PTTL', KEYS[1]) < ttl then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
 return {place, before, id_before}
-""".replace("RECENT", str(RECENT_MS))
+""",
+    repeatable=False,
 )

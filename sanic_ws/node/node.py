@@ -9,7 +9,7 @@ from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from sanic_ws.backends import make_broker, make_registry
+from sanic_ws.backends import make_broker, make_mailbox, make_registry
 from sanic_ws.core.acks import Acks
 from sanic_ws.core.ages import Ages
 from sanic_ws.core.batch import decode_batch, encode_reply, read_unless_target
@@ -23,8 +23,10 @@ from sanic_ws.core.reports import encode_reports
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import MalformedBatch, RegistryUnavailable
 from sanic_ws.logs import event_log
+from sanic_ws.mailbox import Bounds
 from sanic_ws.node.calls import Calls
 from sanic_ws.node.lease import Lease
+from sanic_ws.node.mail import Mail
 from sanic_ws.node.membership import Membership
 from sanic_ws.node.presence import Presence
 from sanic_ws.node.reporting import Reporting
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from sanic_ws.broker import Call, Headers
     from sanic_ws.core.batch import Batch, Reply
     from sanic_ws.core.reports import Report
+    from sanic_ws.mailbox import Mailbox
     from sanic_ws.settings import Settings
     from sanic_ws.tracing import Tracing
 
@@ -71,9 +74,13 @@ class Node:
         self.registry = make_registry(settings.redis_url, settings.prefix)
         self.broker = make_broker(settings.amqp_url, settings.prefix)
         self._reporting = Reporting(self._report)
-        self.acks = Acks(self.hub, self._reporting.add)
+        self.mailbox = self._make_mailbox()
+        self.mail = Mail(self.hub, self.mailbox, late_identity=settings.trust_client_identity)
+        self.acks = Acks(self.hub, self._reporting.add, post=self.mail.deliver)
         self.tracing = self._make_tracing() if settings.otel else None
-        self.dispatcher = Dispatcher(self.registry, self.broker, self.id, self.hub, self.acks, self.tracing)
+        self.dispatcher = Dispatcher(
+            self.registry, self.broker, self.id, self.hub, self.acks, self.tracing, self.mailbox
+        )
         self.presence = self._make_presence() if settings.events else None
         self.membership = Membership(
             self.id, self.hub, self.registry, self.broker, settings.lease_s, self.presence
@@ -94,6 +101,11 @@ class Node:
         self._sessions = 0
         self._ages = Ages()
         self._tasks: set[asyncio.Task[object]] = set()
+
+    def _make_mailbox(self) -> Mailbox:
+        settings = self.settings
+        bounds = Bounds(settings.mailbox_messages, settings.mailbox_bytes, settings.mailbox_wait_replicas)
+        return make_mailbox(settings.redis_url, settings.prefix, bounds)
 
     def _make_presence(self) -> Presence:
         absences, back_ends = self.registry.absences, self.broker.back_ends
@@ -152,6 +164,7 @@ class Node:
         await self.broker.leave(self._last_calls_s)
         await self._end_tasks()
         await self.dispatcher.close()
+        await self.mail.close()
         await self.broker.close()
         await self.registry.close()
 

@@ -6,10 +6,11 @@ import os
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
-from sanic_ws.backends import make_broker, make_registry
+from sanic_ws.backends import make_broker, make_mailbox, make_registry
 from sanic_ws.dispatch import Dispatcher
 from sanic_ws.errors import InvalidField
 from sanic_ws.logs import event_log
+from sanic_ws.mailbox import Bounds
 from sanic_ws.publishing.pushes import Pushes, push_traced
 
 if TYPE_CHECKING:
@@ -37,8 +38,11 @@ class Publisher(Pushes):
         amqp_url: of the gateway's broker; ``SANIC_WS_AMQP_URL`` by default.
         prefix: the gateway's; ``SANIC_WS_PREFIX`` or ``sanic_ws`` by default.
 
+    Of what is stored for those who are away ``SANIC_WS_MAILBOX_MESSAGES``, ``SANIC_WS_MAILBOX_BYTES`` and
+    ``SANIC_WS_MAILBOX_WAIT_REPLICAS`` say the same as for the gateway, and have to.
+
     Raises:
-        InvalidField: a URL is missing or of an unknown kind.
+        InvalidField: a URL is missing or of an unknown kind, or one of these is no number.
     """
 
     def __init__(
@@ -47,14 +51,22 @@ class Publisher(Pushes):
         self._redis_url = redis_url or _from_environment("redis_url")
         self._amqp_url = amqp_url or _from_environment("amqp_url")
         self._prefix = prefix or os.environ.get("SANIC_WS_PREFIX") or "sanic_ws"
+        self._bounds = Bounds(
+            _bound("mailbox_messages", Bounds.letters),
+            _bound("mailbox_bytes", Bounds.octets),
+            _bound("mailbox_wait_replicas", Bounds.replicas),
+        )
         self._dispatcher: Dispatcher | None = None
         self._tracing: Tracing | None = None
 
     async def __aenter__(self) -> Self:
         self._registry = make_registry(self._redis_url, self._prefix)
         self._broker = make_broker(self._amqp_url, self._prefix)
+        self._mailbox = make_mailbox(self._redis_url, self._prefix, self._bounds)
         self._tracing = _tracing(self._amqp_url, self._prefix)
-        self._dispatcher = Dispatcher(self._registry, self._broker, tracing=self._tracing)
+        self._dispatcher = Dispatcher(
+            self._registry, self._broker, tracing=self._tracing, mailbox=self._mailbox
+        )
         try:
             await self._broker.open(self._dispatcher.on_reply)
             if not await self._broker.wait_connected(CONNECT_TIMEOUT_S):
@@ -71,6 +83,7 @@ class Publisher(Pushes):
         # Each is closed, whatever becomes of the one before, a cancellation too.
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._registry.close)
+            stack.push_async_callback(self._mailbox.close)
             stack.push_async_callback(self._broker.close)
             await dispatcher.close()
 
@@ -94,6 +107,16 @@ def _tracing(amqp_url: str, prefix: str) -> Tracing | None:
     except ImportError:
         return None
     return make_tracing(amqp_url, prefix)
+
+
+def _bound(name: str, default: int) -> int:
+    variable = f"SANIC_WS_{name.upper()}"
+    text = os.environ.get(variable)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal()):
+        raise InvalidField(variable, "must be a whole number")
+    return int(text)
 
 
 def _from_environment(name: str) -> str:

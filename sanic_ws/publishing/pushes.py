@@ -5,7 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from sanic_ws.core.requests import DEFAULT_TIMEOUT_S, Excluded, Overflow, PushRequest, Target, Wait, WaitFor
+from sanic_ws.core.requests import (
+    DEFAULT_TIMEOUT_S,
+    Excluded,
+    Offline,
+    Overflow,
+    PushRequest,
+    Target,
+    Wait,
+    WaitFor,
+)
 from sanic_ws.publishing.sending import push_all
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ class Pushes(ABC):
         ttl_s: float | None = None,
         overflow: Overflow = "drop",
         coalesce_key: str | None = None,
+        offline: Offline = "fail",
     ) -> Receipt:
         """Push one message; see `PushRequest` for the arguments.
 
@@ -42,7 +52,7 @@ class Pushes(ABC):
         Raises:
             InvalidField: an argument breaks the contract; nothing was sent.
         """
-        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key)
+        options = (wait, timeout_s, exclude, wait_for, ttl_s, overflow, coalesce_key, offline)
         (receipt,) = await self.push_many([PushRequest(to, type, data, raw, id, *options)])
         return receipt
 

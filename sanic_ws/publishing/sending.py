@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sanic_ws.core.frames import payload_bytes
 from sanic_ws.core.identity import Conn
+from sanic_ws.core.mail import DEFAULT_TTL_S
 from sanic_ws.core.orders import Order
 from sanic_ws.core.outcomes import Outcome, Receipt
 from sanic_ws.core.push import NOBODY, Push
@@ -83,7 +84,8 @@ async def push_all(
         except InvalidField as exc:
             raise type(exc)(where.format(number) + exc.field, exc.reason) from None
         pushes.append(push)
-    dispatcher.submit(list(compress(pushes, sent)))
+    stored = any(request.offline == "store" for request in requests)
+    dispatcher.submit(list(compress(pushes, sent)), stored=stored)
     if any(waited):
         await call.future
     receipts = [
@@ -142,7 +144,9 @@ def _push(request: PushRequest, now: float, done: Callable[[Push], None], trace:
 
 def _order(request: PushRequest, now: float) -> Order | None:
     """Return what is asked of nodes beside writing the frame; most pushes need nothing of that kind."""
-    if not (request.has_own_id or request.asks or request.overflow != "drop" or request.ttl_s is not None):
+    stores = request.offline == "store"
+    plain = not (request.has_own_id or request.asks or stores)
+    if plain and request.overflow == "drop" and request.ttl_s is None:
         return None
     assert request.id is not None
     return Order(
@@ -154,6 +158,7 @@ def _order(request: PushRequest, now: float) -> Order | None:
         overflow=request.overflow,
         key=request.coalesce_key,
         expires=inf if request.ttl_s is None else now + request.ttl_s,
+        keep_s=(request.ttl_s or DEFAULT_TTL_S) if stores else None,
     )
 
 

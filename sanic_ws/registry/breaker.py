@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from sanic_ws.errors import RegistryUnavailable
+from sanic_ws.errors import RegistryAway
 from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Breaker:
             insist: try an absent server before its time, as a heartbeat does.
 
         Raises:
-            RegistryUnavailable: the server is away and it is not yet time for another try.
+            RegistryAway: the server is away and it is not yet time for another try.
         """
         now = self._clock()
         if self._away_since is not None:
@@ -61,13 +61,13 @@ class Breaker:
         """Stop a call that has waited for its turn while the server failed another.
 
         Raises:
-            RegistryUnavailable: so it was.
+            RegistryAway: so it was.
         """
         if self._away_since is not None and self._failed_at > began:
             raise self._refusal()
 
-    def _refusal(self) -> RegistryUnavailable:
-        return RegistryUnavailable(f"{self._name}: {self._reason}")
+    def _refusal(self) -> RegistryAway:
+        return RegistryAway(f"{self._name}: {self._reason}")
 
     def failed(self, reason: str, began: float) -> None:
         """Note that the server did not answer a call, or could not be connected to for it.

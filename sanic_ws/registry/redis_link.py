@@ -2,7 +2,7 @@
 
 * A call is bounded as a whole: waiting for a connection, opening it, sending, reading. A time-out is not
   retried. Where the connection breaks the call is made once more at once, on a new one; all that is sent here
-  may be done twice.
+  may be done twice, but for scripts that say otherwise.
 * A call that is cancelled closes its connection, so that nobody reads its answer for their own.
 * A server that does not answer, or cannot be connected to, is left alone for a moment (`Breaker`).
 """
@@ -17,7 +17,7 @@ from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, Respon
 from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import TimeoutError as NoAnswer
 
-from sanic_ws.errors import RegistryUnavailable
+from sanic_ws.errors import RegistryAway, RegistryUnavailable
 from sanic_ws.registry.breaker import Breaker
 from sanic_ws.registry.patience import within
 
@@ -35,7 +35,8 @@ COMMAND_TIMEOUT_S = 0.3
 
 
 class _CannotConnect(Broken):
-    pass
+    asked = False
+    """Whether the server may have been asked before."""
 
 
 class Link:
@@ -90,7 +91,8 @@ class Link:
             insist: try a server that is away before its time.
 
         Raises:
-            RegistryUnavailable: the server is away, or does not answer in time.
+            RegistryAway: the server was not asked: it cannot be reached.
+            RegistryUnavailable: it does not answer in time.
         """
         began = self.breaker.admit(insist=insist)
         waits = True
@@ -101,10 +103,13 @@ class Link:
                 answers = await self._borrow(commands, script)
         except (TimeoutError, NoAnswer) as exc:
             if waits:
-                raise RegistryUnavailable(f"{self._name}: all {self._most} connections are busy") from exc
+                raise RegistryAway(f"{self._name}: all {self._most} connections are busy") from exc
             await self._close_idle()
             raise self._failed(f"no answer within {timeout_s:g} s", began) from exc
-        except (_CannotConnect, BusyLoadingError) as exc:
+        except _CannotConnect as exc:
+            failed = self._failed(_text(exc), began)
+            raise failed if exc.asked else RegistryAway(str(failed)) from exc
+        except BusyLoadingError as exc:
             raise self._failed(_text(exc), began) from exc
         except (RedisError, OSError) as exc:
             raise RegistryUnavailable(f"{self._name}: {_text(exc)}") from exc
@@ -158,7 +163,7 @@ class Link:
             missing = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if missing:
                 connection.scripts = frozenset()
-                again = await self._talk(connection, [commands[at] for at in missing], script)
+                again = await self._talk(connection, [commands[at] for at in missing], script, asked=True)
                 for at, answer in zip(missing, again, strict=True):
                     answers[at] = answer
         except BaseException:
@@ -172,13 +177,25 @@ class Link:
         return answers
 
     async def _talk(
-        self, connection: Connection, commands: Sequence[Command], script: Script | None
+        self,
+        connection: Connection,
+        commands: Sequence[Command],
+        script: Script | None,
+        *,
+        asked: bool = False,
     ) -> list[Any]:
         try:
             await self._open(connection)
+            asked = True
             return await _send(connection, commands, script)
         except Broken:
-            await self._open(connection)
+            if asked and script is not None and not script.repeatable:
+                raise
+            try:
+                await self._open(connection)
+            except _CannotConnect as exc:
+                exc.asked = asked
+                raise
             return await _send(connection, commands, script)
 
     async def _open(self, connection: Connection) -> None:

@@ -40,9 +40,14 @@ __all__ = ["BEAT", "CLAIM", "DELIST", "ENLIST", "MARK", "RELEASE", "Script"]
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Hold a script and the digest that Redis knows it by."""
+    """Hold a script and the digest that Redis knows it by.
+
+    Attributes:
+        repeatable: whether it may be run twice, as it is where a connection breaks.
+    """
 
     text: str
+    repeatable: bool = True
     digest: str = field(init=False)
 
     def __post_init__(self) -> None:

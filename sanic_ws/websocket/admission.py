@@ -103,6 +103,7 @@ class Admission:
             return
         await self._node.membership.bind(connection, user)
         connection.write(message_frame("user_bound", {"user": user.to_json()}, message.id))
+        self._node.mail.bound(connection)
 
     # The message `auth`
 
@@ -159,6 +160,7 @@ class Admission:
         else:
             connection.opened = True
             self._tell(connection, message)
+            self._node.mail.opened(connection)
 
     async def _renew(self, connection: Connection, identity: Identity, message: ClientMessage) -> None:
         """Let a connection stay for longer; one that nobody vouched for so far becomes the token's user's."""

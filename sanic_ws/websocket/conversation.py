@@ -16,6 +16,7 @@ from sanic_ws.core.messages import (
     message_frame,
     read_answered_id,
     read_client_message,
+    read_since,
 )
 from sanic_ws.core.meter import Excess
 from sanic_ws.core.outcomes import Answer
@@ -74,6 +75,7 @@ class Conversation:
             "reply": self._reply,
             "join": self._change_group,
             "leave": self._change_group,
+            "resume": self._resume,
         }
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -129,6 +131,7 @@ class Conversation:
         """Take a connection out of hub and registry."""
         self._node.membership.leave(connection)
         self._node.acks.left(connection)
+        self._node.mail.left(connection)
         self._quotas.release(connection)
         self._keep_alive.closing(connection)
 
@@ -140,6 +143,8 @@ class Conversation:
     def stuck(self, connection: Connection, *, paused: bool) -> None:
         """Watch how long a client does not read."""
         self._keep_alive.stuck(connection, paused=paused)
+        if not paused:
+            self._node.mail.writable(connection)
 
     def slow(self, connection: Connection, *, waits: bool) -> None:
         """Watch what waits for a client."""
@@ -178,6 +183,12 @@ class Conversation:
         reply = json.dumps(message.data.get("data")).decode()
         self._node.answers["replies"] += 1
         self._node.acks.answered(connection, push_id, Said.REPLY, reply)
+
+    def _resume(self, connection: Connection, message: ClientMessage) -> None:
+        since = read_since(message)
+        if self._node.mail.resumes(connection):
+            raise BadMessage("already_resuming", "wait for resumed before you ask again", message.id)
+        self._node.mail.resume(connection, since)
 
     def _user_info(self, connection: Connection, message: ClientMessage) -> None:
         if self._admission.has_proven(connection):

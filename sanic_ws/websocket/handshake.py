@@ -16,6 +16,7 @@ from websockets.headers import parse_subprotocol
 from websockets.utils import accept_key
 
 from sanic_ws.core.identity import check_conn
+from sanic_ws.core.messages import MAX_PUSH_ID_CHARS
 from sanic_ws.core.proxies import find_client
 from sanic_ws.errors import InvalidField, SanicWsError
 from sanic_ws.websocket.compression import agree
@@ -165,6 +166,22 @@ def read_sign(request: Request[Any, Any]) -> str:
         return check_conn(given[0], "sign")
     except InvalidField as exc:
         raise Refused(400, "invalid_field", str(exc), exc.field) from None
+
+
+def read_since(request: Request[Any, Any]) -> str | None:
+    """Return the id of the push behind which the client wants to go on, if it does; empty: from the first.
+
+    Raises:
+        Refused: it is not one.
+    """
+    given = request.get_args(keep_blank_values=True).getlist("since")
+    if not given:
+        return None
+    if len(given) > 1:
+        raise Refused(400, "invalid_field", "since: must be given once", "since")
+    if len(given[0]) > MAX_PUSH_ID_CHARS:
+        raise Refused(400, "invalid_field", f"since: must be at most {MAX_PUSH_ID_CHARS} characters", "since")
+    return str(given[0])
 
 
 def client_address(request: Request[Any, Any], trusted: tuple[Network, ...]) -> str:

@@ -14,6 +14,7 @@ from .bench import Bench
 from .report import Report
 from .rows import (
     broadcast,
+    durable,
     echo,
     fallback,
     handshake,
@@ -43,6 +44,7 @@ ROWS: dict[int, Callable[[Bench], None]] = {
     10: registrations.row_10,
     11: storm.row_11,
     12: owners.row_12,
+    13: durable.row_13,
 }
 MEASURED_WITH = {2: 1}
 CHART_TITLE = "CPU of all nodes for a push, against the number of nodes"
@@ -72,7 +74,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure the gateway and its peers.")
     add = parser.add_argument
     add("--quick", action="store_true", help="smaller loads and fewer rounds: under 2 minutes")
-    add("--rows", type=_rows, default=list(ROWS), metavar="1,4", help="only these rows (1 to 12)")
+    add("--rows", type=_rows, default=list(ROWS), metavar="1,4", help="only these rows (1 to 13)")
     add("--json", type=Path, default=result, metavar="FILE", help="where the JSON goes")
     add("--svg", type=Path, metavar="FILE", help="where the chart goes; beside the JSON by default")
     options = parser.parse_args()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from sanic_ws.core.mail import NOWHERE, Contents, Letter, Place, Position
+from sanic_ws.errors import MailboxAway
 from sanic_ws.mailbox import Bounds, Mailbox
 from sanic_ws.mailbox.memory import MemoryMailbox
 from sanic_ws.mailbox.redis import RedisMailbox
@@ -46,8 +47,8 @@ def letter(
 
 async def put(mailbox: Mailbox, *letters: Letter) -> list[Place]:
     places = await mailbox.store(letters)
-    assert None not in places
-    return [place for place in places if place is not None]
+    assert all(place.certain for place in places)
+    return places
 
 
 async def ids(mailbox: Mailbox, box: str = "@1001", after: Position = NOWHERE, most: int = 1000) -> list[str]:
@@ -90,18 +91,13 @@ async def test_what_comes_after_a_position_is_read_in_pages(mailbox):
 
 
 async def test_a_copy_is_not_stored_again_and_has_the_place_of_the_first(mailbox):
-    first, _, again = await put(
-        mailbox, letter("a", repeatable=True), letter("b"), letter("a", repeatable=True)
-    )
-    assert first == again
+    first, _ = await put(mailbox, letter("a", repeatable=True), letter("b"))
     assert await put(mailbox, letter("a", repeatable=True)) == [first]
-    assert await ids(mailbox) == ["a", "b"]
-
-
-async def test_a_command_that_is_sent_twice_stores_once(mailbox):
-    """As the link to Redis does where a connection breaks; the id is the gateway's own."""
-    places = await put(mailbox, letter("a"), letter("b"))
-    assert await put(mailbox, letter("a"), letter("b")) == places
+    assert await put(mailbox, letter("c", repeatable=True), letter("a", repeatable=True)) == [
+        (await put(mailbox, letter("c", repeatable=True)))[0],
+        first,
+    ]
+    assert await ids(mailbox) == ["a", "b", "c"]
 
 
 async def test_no_more_letters_are_kept_than_the_bound_says(make_mailbox):
@@ -174,6 +170,36 @@ async def test_a_mailbox_is_described_and_cleared(mailbox):
     assert await ids(mailbox) == []
 
 
+async def test_what_lies_up_to_a_letter_is_cleared_and_the_rest_stays(mailbox):
+    places = await put(mailbox, *(letter(name) for name in "abcd"))
+    assert await mailbox.clear("@1001", places[1].at)
+    assert not await mailbox.clear("@1001", places[1].at)
+    assert await ids(mailbox) == ["c", "d"]
+    assert await mailbox.find("@1001", "b") == places[1].at
+    assert await mailbox.clear("@1001", places[3].at)
+    assert await mailbox.describe("@1001") == Contents(0, 0, None, None)
+    (place,) = await put(mailbox, letter("e"))
+    assert (place.after, place.after_id) == (NOWHERE, "")
+
+
+async def test_a_letter_says_for_how_long_it_is_of_use(mailbox):
+    await put(mailbox, letter("a", ttl_s=60), letter("b", ttl_s=0.001))
+
+    async def read() -> bool:
+        a, b = await mailbox.read("@1001", NOWHERE, 10)
+        return 0 < a.left_s <= 60 and b.left_s == 0
+
+    await eventually(read, "the second one to expire")
+
+
+async def test_what_cannot_be_reached_has_certainly_stored_nothing():
+    mailbox = RedisMailbox("redis://127.0.0.1:1/0", unique())
+    for _ in range(2):
+        with pytest.raises(MailboxAway):
+            await mailbox.store([letter("a")])
+    await mailbox.close()
+
+
 async def test_a_copy_of_a_letter_that_was_cleared_away_is_stored_anew(mailbox):
     await put(mailbox, letter("a", repeatable=True))
     await mailbox.clear("@1001")
@@ -196,7 +222,8 @@ async def test_two_who_store_at_the_same_time_make_one_sequence(make_mailbox):
 async def test_what_replicas_do_not_have_is_not_said_to_be_stored(redis):
     mailbox = RedisMailbox(redis.url, unique(), Bounds(replicas=1))
     try:
-        assert await mailbox.store([letter("a")]) == [None]
+        (place,) = await mailbox.store([letter("a")])
+        assert not place.certain
         assert await ids(mailbox) == ["a"], "though it is there"
     finally:
         await mailbox.close()

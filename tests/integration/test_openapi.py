@@ -73,6 +73,7 @@ class Call(NamedTuple):
 
 
 USERS = "/api/v1/users"
+MAILBOX = f"{USERS}/mailbox"
 GROUP = "/api/v1/groups/{group}"
 MEMBER = f"{GROUP}/connections/{{conn}}"
 CALLS = [
@@ -109,6 +110,16 @@ CALLS = [
     Call(400, "GET", USERS, f"{USERS}?userId=1&more=2"),
     Call(401, "GET", USERS, f"{USERS}?userId=1", key=None),
     Call(403, "GET", USERS, f"{USERS}?userId=1", key=FEW),
+    *(
+        call
+        for method in ("GET", "DELETE")
+        for call in (
+            Call(200, method, MAILBOX, f"{MAILBOX}?userId={{id}}&tenantId=7"),
+            Call(400, method, MAILBOX, f"{MAILBOX}?userId=1&fromType=web"),
+            Call(401, method, MAILBOX, f"{MAILBOX}?userId=1", key=None),
+            Call(403, method, MAILBOX, f"{MAILBOX}?userId=1", key=FEW),
+        )
+    ),
     *(
         call
         for path, schema in (("nodes", "nodes"), ("stats", "stats"))

@@ -17,6 +17,8 @@ from . import control
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sanic_ws.core.requests import Offline
+
 IN_FLIGHT, CALL = 4_000, 250
 TICK_S = 0.002
 TYPE = "task"
@@ -31,6 +33,10 @@ class Commands:
     async def push(self, *, targets: list[int], data: Any) -> dict[str, Any]:
         """Push to each user and check every receipt."""
         return await self._all([User(target) for target in targets], data, "delivered")
+
+    async def push_stored(self, *, targets: list[int], data: Any) -> dict[str, Any]:
+        """Push to each user, have each push stored before, and check every receipt."""
+        return await self._all([User(target) for target in targets], data, "delivered", offline="store")
 
     async def push_conns(self, *, targets: list[str], data: Any) -> dict[str, Any]:
         """Push to each connection and check every receipt."""
@@ -79,14 +85,17 @@ class Commands:
             raise RuntimeError(f"a push ended as {receipt.outcome}")
         return (time.perf_counter() - start) * 1e3
 
-    async def _all(self, targets: Sequence[User | Conn], data: Any, expected: str) -> dict[str, Any]:
+    async def _all(
+        self, targets: Sequence[User | Conn], data: Any, expected: str, *, offline: Offline = "fail"
+    ) -> dict[str, Any]:
         """Keep calls of `CALL` pushes each open until each target's receipt is there."""
         outcomes: Counter[str] = Counter()
         calls = iter([targets[at : at + CALL] for at in range(0, len(targets), CALL)])
 
         async def worker() -> None:
             for call in calls:
-                receipts = await self.publisher.push_many([PushRequest(to, TYPE, data) for to in call])
+                requests = [PushRequest(to, TYPE, data, offline=offline) for to in call]
+                receipts = await self.publisher.push_many(requests)
                 outcomes.update(str(receipt.outcome) for receipt in receipts)
 
         start_ns = time.monotonic_ns()
@@ -102,7 +111,7 @@ async def main() -> None:
     redis_url, amqp_url, prefix = sys.argv[1:]
     async with Publisher(redis_url=redis_url, amqp_url=amqp_url, prefix=prefix) as publisher:
         commands = Commands(publisher)
-        names = ("push", "push_conns", "push_absent", "broadcast", "one_by_one", "paced")
+        names = ("push", "push_stored", "push_conns", "push_absent", "broadcast", "one_by_one", "paced")
         await control.serve({name: getattr(commands, name) for name in names})
 
 

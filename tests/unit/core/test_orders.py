@@ -4,6 +4,7 @@ import pytest
 
 from sanic_ws.core.batch import bound_target, everyone_target, user_target
 from sanic_ws.core.identity import User
+from sanic_ws.core.mail import NOWHERE, Place, Position, Posted
 from sanic_ws.core.orders import Order, bare_target, order_target, read_order_target
 from sanic_ws.errors import MalformedBatch
 
@@ -20,6 +21,8 @@ NOBODY: frozenset[str] = frozenset()
         Order("p", overflow="drop_oldest", ticket=3),
         Order("p", overflow="coalesce", key="a key\n? ä 😀", wait="ack", ticket=3),
         Order("p", expires=100.25),
+        Order("p", once=True, posted=Posted("@1:2", Place(Position(17, 3), Position(16), "an id, %"))),
+        Order("p", posted=Posted("c~1", Place(Position(17), NOWHERE, ""))),
         Order("an id with spaces\n? ä 😀 %20 \x1f"),
     ],
 )

@@ -274,7 +274,21 @@ def test_raw_and_base64_are_read():
         ({**PUSH, "except": [{"conn": "a"}]}, "except[0]"),
         ({**PUSH, "except": [{"user": {"userId": 0}}]}, "except[0].user.userId"),
         ({**PUSH, "except": [{"user": {"userId": 1, "x": 2}}]}, "except[0].user.x"),
-        ({**PUSH, "offline": "store"}, "offline"),
+        ({**PUSH, "offline": "keep"}, "offline"),
+        ({**PUSH, "offline": None}, "offline"),
+        ({**PUSH, "offline": []}, "offline"),
+        ({"to": {"all": True}, "type": "t", "offline": "store"}, "offline"),
+        ({"to": {"group": "g"}, "type": "t", "offline": "store"}, "offline"),
+        ({"to": {"conn": "a"}, "raw": "x", "offline": "store"}, "offline"),
+        ({"to": {"conn": "a"}, "raw_base64": "eA==", "offline": "store"}, "offline"),
+        ({**PUSH, "offline": "store", "except": ["b"]}, "except"),
+        ({**PUSH, "offline": "store", "overflow": "drop_oldest"}, "overflow"),
+        ({**PUSH, "offline": "store", "overflow": "coalesce", "coalesce_key": "k"}, "overflow"),
+        ({**PUSH, "offline": "store", "ttl_s": 30 * 24 * 3600 + 1}, "ttl_s"),
+        (
+            {**PUSH, "to": {"conns": ["a", "b"]}, "offline": "store", "wait": "ack", "wait_for": "first"},
+            "wait_for",
+        ),
     ],
 )
 def test_field_that_breaks_the_contract_is_named(value, field):

@@ -24,7 +24,7 @@ class FakeDispatcher:
         self.pushes = []
         self.receipt_s = Histogram(SECONDS)
 
-    def submit(self, pushes):
+    def submit(self, pushes, *, stored=False):
         for push in pushes:
             self.pushes.append(push)
             push.open = len(push.targets)
@@ -123,7 +123,7 @@ async def test_node_on_embedded_backends_takes_calls_until_it_leaves():
 
 
 async def test_fault_of_ours_is_answered_without_telling_of_it(answer, dispatcher, monkeypatch, caplog):
-    def fail(_):
+    def fail(_, **__):
         raise RuntimeError("of ours")
 
     monkeypatch.setattr(dispatcher, "submit", fail)

@@ -89,6 +89,19 @@ def auth(token="eve", message_id="m") -> ClientMessage:
     return ClientMessage("auth", {"token": token}, message_id)
 
 
+class FakeMail:
+    """Mail that remembers of whom it was told what."""
+
+    def __init__(self):
+        self.told = []
+
+    def opened(self, connection):
+        self.told.append(("opened", connection.user))
+
+    def bound(self, connection):
+        self.told.append(("bound", connection.user))
+
+
 @pytest.fixture
 def authentication():
     return FakeAuthentication()
@@ -110,8 +123,13 @@ def keep_alive():
 
 
 @pytest.fixture
-def admission(membership, keep_alive, authentication, hub):
-    node = SimpleNamespace(membership=membership, draining=False)
+def mail():
+    return FakeMail()
+
+
+@pytest.fixture
+def admission(membership, keep_alive, authentication, hub, mail):
+    node = SimpleNamespace(membership=membership, draining=False, mail=mail)
     quotas = Quotas(read_settings("dev", max_connections_per_user=2), hub)
     return Admission(node, keep_alive, authentication, quotas)
 
@@ -138,9 +156,10 @@ async def refused(admission, connection, message) -> BadMessage:
     return caught.value
 
 
-async def test_token_lets_in(admission, waiting, membership, keep_alive):
+async def test_token_lets_in(admission, waiting, membership, keep_alive, mail):
     await admission.authenticate(waiting, auth())
     assert membership.joined == [("c", User("eve"))]
+    assert mail.told == [("opened", User("eve"))]
     (bound,) = waiting.frames
     assert (bound["type"], bound["data"], bound["id"]) == ("user_bound", {"user": {"userId": "eve"}}, "m")
     assert waiting.opened

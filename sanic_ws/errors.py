@@ -105,7 +105,7 @@ class MailboxUnavailable(SanicWsError):  # noqa: N818
 
 
 class MailboxAway(MailboxUnavailable):
-    """Report that the mailbox was not asked, as it cannot be reached: certainly not stored."""
+    """Report that the mailbox was not asked, as it cannot be reached, or refused: certainly not stored."""
 
 
 class BrokerError(SanicWsError):

@@ -140,22 +140,19 @@ class Storing:
         """Store what has come, and let it go on its way."""
         try:
             places = await self._mailbox.store([held.letter for held in round_ if held.letter is not None])
-        except MailboxUnavailable as exc:
-            self._fail(round_, Outcome.UNAVAILABLE if isinstance(exc, MailboxAway) else Outcome.UNKNOWN)
         except Exception as exc:  # noqa: BLE001 - a fault of ours: nobody waits in vain
             log.fault("not stored", exc)
-            self._fail(round_, Outcome.UNKNOWN)
-        else:
-            self.stored += len(places)
-            for held, place in zip(round_, places, strict=True):
+            places = [MailboxUnavailable()] * len(round_)
+        for held, place in zip(round_, places, strict=True):
+            if isinstance(place, MailboxUnavailable):
+                away = isinstance(place, MailboxAway)
+                held.failed = Outcome.UNAVAILABLE if away else Outcome.UNKNOWN
+            else:
                 assert held.push.order is not None
                 held.push.order.posted = Posted(held.targets[0], place)
+                self.stored += 1
         self._release(round_)
         return [None] * len(round_)
-
-    def _fail(self, round_: Sequence[_Held], outcome: Outcome) -> None:
-        for held in round_:
-            held.failed = outcome
 
     # Order
 

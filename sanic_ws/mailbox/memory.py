@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sanic_ws.core.mail import Letter
+    from sanic_ws.errors import MailboxUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class MemoryMailbox:
         self._boxes = _boxes.setdefault((url, prefix), {})
         self._bounds = bounds or Bounds()
 
-    async def store(self, letters: Sequence[Letter]) -> list[Place]:
+    async def store(self, letters: Sequence[Letter]) -> list[Place | MailboxUnavailable]:
         """Put letters into their mailboxes, unless they are there."""
         return [self._store(letter) for letter in letters]
 

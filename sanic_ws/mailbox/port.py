@@ -1,6 +1,6 @@
 """What a mailbox can do.
 
-Every call raises `MailboxUnavailable` if the mailbox does not answer in time.
+Every call but `Mailbox.store` raises `MailboxUnavailable` if the mailbox does not answer in time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sanic_ws.core.mail import Contents, Letter, Place, Position, Stored
+    from sanic_ws.errors import MailboxUnavailable
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,15 @@ class Bounds:
 class Mailbox(Protocol):
     """Keep letters in the order in which they came."""
 
-    async def store(self, letters: Sequence[Letter]) -> list[Place]:
+    async def store(self, letters: Sequence[Letter]) -> list[Place | MailboxUnavailable]:
         """Put letters into their mailboxes, in this order; say where each is.
 
         A repeatable letter that is there already, by its id, is not stored a second time: its place is the
         old one.
         One that is not with as many replicas as is asked for may be lost: its place is not `certain`.
 
-        Raises:
-            MailboxAway: they are certainly not stored.
-            MailboxUnavailable: it is not known whether they are.
+        In the place of one that was not stored is why: `MailboxAway`, or `MailboxUnavailable` if it is not
+        known whether it was. Nothing is raised.
         """
 
     async def find(self, box: str, push_id: str) -> Position | None:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from sanic_ws.core.mail import Letter
     from sanic_ws.registry.redis_cluster import Call
-    from sanic_ws.registry.scripts import Script
 
 STORE_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 1.0
@@ -44,49 +43,54 @@ class RedisMailbox:
     """
 
     def __init__(self, url: str, prefix: str, bounds: Bounds | None = None) -> None:
-        parsed = parse_redis_url(url)
-        self._servers = connect(parsed)
-        # Of several servers others may have stored their part.
-        self._is_one = parsed.kind != "cluster"
+        self._servers = connect(parse_redis_url(url))
         self._prefix = prefix
         self._bounds = bounds or Bounds()
 
-    async def store(self, letters: Sequence[Letter]) -> list[Place]:
+    async def store(self, letters: Sequence[Letter]) -> list[Place | MailboxUnavailable]:
         """Put letters into their mailboxes, those with an id of the caller's unless they are there."""
-        seen = await self._mark([letter for letter in letters if letter.repeatable])
-        calls = [
-            STORE.call(
-                self._key(letter.box),
-                letter.id,
-                letter.payload,
-                letter.only,
-                int(letter.ttl_s * 1000),
-                self._bounds.letters,
-                self._bounds.octets,
-                int((letter.box, letter.id) in seen),
-            )
-            for letter in letters
-        ]
+        marks = await self._mark(letters)
+        todo = [at for at, mark in enumerate(marks) if not isinstance(mark, RegistryUnavailable)]
+        calls = [self._store_call(letters[at], look=marks[at] is not None) for at in todo]
         waits: list[Call] = []
         if self._bounds.replicas:
             waits = [(key, ("WAIT", self._bounds.replicas, WAIT_MS)) for key, _ in calls]
-        answers = await self._run([*calls, *waits], STORE_TIMEOUT_S, STORE)
-        places = [_place(*answer) for answer in answers[: len(calls)]]
-        for number, replicas in enumerate(answers[len(calls) :]):
-            if replicas < self._bounds.replicas:
-                places[number] = replace(places[number], certain=False)
-        return places
+        answers = await self._servers.run_each([*calls, *waits], STORE_TIMEOUT_S, STORE) if calls else []
+        stored = dict(zip(todo, answers, strict=False))
+        replicas = dict(zip(todo, answers[len(calls) :], strict=False))
+        return [
+            self._place(stored[at], replicas.get(at, 0)) if at in stored else MailboxAway(str(mark))
+            for at, mark in enumerate(marks)
+        ]
 
-    async def _mark(self, letters: Sequence[Letter]) -> set[tuple[str, str]]:
-        """Note that letters are about to be stored; return those for which that was noted before."""
+    async def _mark(self, letters: Sequence[Letter]) -> list[Any]:
+        """Note which letters are about to be stored; say of each if that was noted before, or what failed."""
         calls: list[Call] = []
         for letter in letters:
-            key = f"{self._prefix}:mailed:{{{letter.box}}}:{letter.id}"
-            calls.append((key, ("SET", key, 1, "NX", "GET", "PX", int(letter.ttl_s * 1000))))
-        answers = await self._run(calls, STORE_TIMEOUT_S) if calls else []
-        return {
-            (letter.box, letter.id) for letter, was in zip(letters, answers, strict=True) if was is not None
-        }
+            if letter.repeatable:
+                key = f"{self._prefix}:mailed:{{{letter.box}}}:{letter.id}"
+                calls.append((key, ("SET", key, 1, "NX", "GET", "PX", int(letter.ttl_s * 1000))))
+        answers = iter(await self._servers.run_each(calls, STORE_TIMEOUT_S) if calls else ())
+        return [next(answers) if letter.repeatable else None for letter in letters]
+
+    def _store_call(self, letter: Letter, *, look: bool) -> Call:
+        return STORE.call(
+            self._key(letter.box),
+            letter.id,
+            letter.payload,
+            letter.only,
+            int(letter.ttl_s * 1000),
+            self._bounds.letters,
+            self._bounds.octets,
+            int(look),
+        )
+
+    def _place(self, stored: Any, replicas: Any) -> Place | MailboxUnavailable:
+        if isinstance(stored, RegistryUnavailable):
+            return _failure(stored)
+        place = _place(*stored)
+        certain = isinstance(replicas, int) and replicas >= self._bounds.replicas
+        return place if certain else replace(place, certain=False)
 
     async def find(self, box: str, push_id: str) -> Position | None:
         """Return where a letter is, or the one before that which followed it; the newest are read first."""
@@ -143,12 +147,15 @@ class RedisMailbox:
     def _key(self, box: str) -> str:
         return f"{self._prefix}:mail:{{{box}}}"
 
-    async def _run(self, calls: Sequence[Call], timeout_s: float, script: Script | None = None) -> list[Any]:
+    async def _run(self, calls: Sequence[Call], timeout_s: float) -> list[Any]:
         try:
-            return await self._servers.run(calls, timeout_s, script)
+            return await self._servers.run(calls, timeout_s)
         except RegistryUnavailable as exc:
-            away = self._is_one and isinstance(exc, RegistryAway)
-            raise (MailboxAway if away else MailboxUnavailable)(str(exc)) from exc
+            raise _failure(exc) from exc
+
+
+def _failure(exc: RegistryUnavailable) -> MailboxUnavailable:
+    return (MailboxAway if isinstance(exc, RegistryAway) else MailboxUnavailable)(str(exc))
 
 
 def _place(at: bytes, after: bytes, after_id: bytes) -> Place:

@@ -144,8 +144,11 @@ class Replay:
                 if one.payload is not None
             ]
             places = await self._mailbox.store(letters) if letters else []
-            if places and reading.reader is None and reading.since is None:
-                reading.begin(places[0].at)
+            for place in places:
+                if isinstance(place, MailboxUnavailable):
+                    raise place
+                if reading.reader is None and reading.since is None:
+                    reading.begin(place.at)
             await self._mailbox.clear(conn, page[-1].place.at)
         return reading.calls != calls
 

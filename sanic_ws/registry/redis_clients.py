@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import ResponseError
 
+from sanic_ws.errors import RegistryUnavailable
 from sanic_ws.registry.redis_cluster import ClusterServers
 from sanic_ws.registry.redis_connection import Connector
-from sanic_ws.registry.redis_link import Link, check_answers
+from sanic_ws.registry.redis_link import Link, as_failure, check_answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -46,6 +47,11 @@ class Servers(Protocol):
             RegistryUnavailable: a server is away, does not answer in time, or answers with an error. The
                 others may have done their part.
         """
+
+    async def run_each(
+        self, calls: Sequence[Call], timeout_s: float, script: Script | None = None
+    ) -> list[Any]:
+        """Run commands as `run` does; the answer of one that fails is a `RegistryUnavailable`."""
 
     def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
         """Iterate over the keys that match, some of them more than once, in steps of about ``count``."""
@@ -107,6 +113,16 @@ class OneServer:
         answers = await self._link.exchange(commands, timeout_s, script, insist=insist)
         check_answers(answers)
         return answers
+
+    async def run_each(
+        self, calls: Sequence[Call], timeout_s: float, script: Script | None = None
+    ) -> list[Any]:
+        """Run commands in one pipeline, and return what fails as its answer."""
+        try:
+            answers = await self._link.exchange([command for _, command in calls], timeout_s, script)
+        except RegistryUnavailable as exc:
+            return [exc] * len(calls)
+        return list(map(as_failure, answers))
 
     def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
         """Iterate over the keys that match."""

@@ -9,15 +9,16 @@ as it does between them. A server that is away fails only the calls that need it
 from __future__ import annotations
 
 import asyncio
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError
 
-from sanic_ws.errors import RegistryUnavailable
+from sanic_ws.errors import RegistryAway, RegistryUnavailable
 from sanic_ws.logs import event_log
 from sanic_ws.registry.redis_connection import Connector
-from sanic_ws.registry.redis_link import Link, check_answers
+from sanic_ws.registry.redis_link import Link, as_failure, check_answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -68,24 +69,47 @@ class ClusterServers:
         self, calls: Sequence[Call], timeout_s: float, script: Script | None = None, *, insist: bool = False
     ) -> list[Any]:
         """Run commands where their keys are, on all servers at once."""
+        answers = await self._run(calls, timeout_s, script, insist=insist)
+        check_answers(answers)
+        return answers
+
+    async def run_each(
+        self, calls: Sequence[Call], timeout_s: float, script: Script | None = None
+    ) -> list[Any]:
+        """Run commands where their keys are; a server that fails, fails those that it has."""
+        try:
+            answers = await self._run(calls, timeout_s, script)
+        except RegistryUnavailable as exc:
+            return [exc] * len(calls)
+        return list(map(as_failure, answers))
+
+    async def _run(
+        self, calls: Sequence[Call], timeout_s: float, script: Script | None, *, insist: bool = False
+    ) -> list[Any]:
+        """Return what the servers answer, and in place of an answer why it did not come.
+
+        Raises:
+            RegistryAway: nobody was asked.
+        """
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout_s
         if not self._known:
             await self._wait_for_map(timeout_s)
-        answers: list[Any] = [None] * len(calls)
-        todo = {at: (self._owner(key), False) for at, (key, _) in enumerate(calls)}
+        answers: list[Any] = [self._owner(key) for key, _ in calls]
+        todo = {at: (owner, False) for at, owner in enumerate(answers) if isinstance(owner, tuple)}
         for _ in range(REDIRECTIONS):
             left_s = end - loop.time()
             if left_s < timeout_s / 3:
                 # A server is not to be blamed for the time that others took.
-                raise RegistryUnavailable("Redis Cluster: no time left to follow where its keys have gone")
+                late = RegistryAway("Redis Cluster: no time left to follow where its keys have gone")
+                answers = [late if at in todo else answer for at, answer in enumerate(answers)]
+                break
             await self._send(calls, todo, answers, left_s, script, insist=insist)
             todo = {at: self._follow(answers[at]) for at in todo if isinstance(answers[at], AskError)}
             if not todo:
                 break
         if any(isinstance(answer, ClusterDownError) for answer in answers):
             self._read_map_soon()
-        check_answers(answers)
         return answers
 
     async def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
@@ -137,10 +161,12 @@ class ClusterServers:
         ]
         done = await asyncio.gather(*sent, return_exceptions=True)
         for share, result in zip(shares.values(), done, strict=True):
-            if isinstance(result, BaseException):
+            if isinstance(result, RegistryUnavailable):
                 self._read_map_soon()
+            elif isinstance(result, BaseException):
                 raise result
-            for at, answer in zip(share, result, strict=True):
+            failed = repeat(result) if isinstance(result, RegistryUnavailable) else result
+            for at, answer in zip(share, failed, strict=False):
                 answers[at] = answer
 
     async def _share(
@@ -173,11 +199,11 @@ class ClusterServers:
         self._read_map_soon()
         return address, False
 
-    def _owner(self, key: str) -> Address:
+    def _owner(self, key: str) -> Address | RegistryAway:
         owner = self._owners[key_slot(key.encode())]
         if owner is None:
             self._read_map_soon()
-            raise RegistryUnavailable("Redis Cluster: a slot has no master")
+            return RegistryAway("Redis Cluster: a slot has no master")
         return owner
 
     def _link(self, address: Address) -> Link:
@@ -195,7 +221,7 @@ class ClusterServers:
         if self._reading is not None:
             await asyncio.wait([self._reading], timeout=timeout_s)
         if not self._known:
-            raise RegistryUnavailable(f"Redis Cluster: {self._trouble}")
+            raise RegistryAway(f"Redis Cluster: {self._trouble}")
 
     def _read_map_soon(self) -> None:
         loop = asyncio.get_running_loop()

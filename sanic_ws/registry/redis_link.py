@@ -13,7 +13,16 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import hiredis
-from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import TimeoutError as NoAnswer
 
@@ -32,6 +41,8 @@ if TYPE_CHECKING:
 
 COMMAND_TIMEOUT_S = 0.3
 """How long a push waits for Redis."""
+_NOTHING_DONE = (ClusterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError)
+"""Said by a server before it writes anything, by a script's first writing command too."""
 
 
 class _CannotConnect(Broken):
@@ -252,11 +263,21 @@ def check_answers(answers: Iterable[Any]) -> None:
     """Raise what a server answered in place of a value.
 
     Raises:
-        RegistryUnavailable: one of the answers is an error.
+        RegistryUnavailable: one of the answers is an error, or stands for one that did not come.
     """
     for answer in answers:
-        if isinstance(answer, ResponseError):
-            raise RegistryUnavailable(f"Redis: {_text(answer)}") from answer
+        if isinstance(answer, (ResponseError, RegistryUnavailable)):
+            raise as_failure(answer)
+
+
+def as_failure(answer: Any) -> Any:
+    """Return an answer; an error of the server's as one of ours."""
+    if not isinstance(answer, ResponseError):
+        return answer
+    kind = RegistryAway if isinstance(answer, _NOTHING_DONE) else RegistryUnavailable
+    failure = kind(f"Redis: {_text(answer)}")
+    failure.__cause__ = answer
+    return failure
 
 
 def _text(exc: BaseException) -> str:

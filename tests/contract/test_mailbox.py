@@ -12,6 +12,7 @@ from sanic_ws.mailbox import Bounds, Mailbox
 from sanic_ws.mailbox.memory import MemoryMailbox
 from sanic_ws.mailbox.redis import RedisMailbox
 from tests.integration.peers import eventually, unique
+from tests.servers import RedisServer
 
 MakeMailbox = Callable[..., Mailbox]
 
@@ -194,10 +195,39 @@ async def test_a_letter_says_for_how_long_it_is_of_use(mailbox):
 
 async def test_what_cannot_be_reached_has_certainly_stored_nothing():
     mailbox = RedisMailbox("redis://127.0.0.1:1/0", unique())
-    for _ in range(2):
-        with pytest.raises(MailboxAway):
-            await mailbox.store([letter("a")])
+    for repeatable in (False, True):
+        (failure,) = await mailbox.store([letter("a", repeatable=repeatable)])
+        assert isinstance(failure, MailboxAway)
     await mailbox.close()
+
+
+async def test_server_that_is_full_has_certainly_stored_nothing():
+    with RedisServer("--maxmemory", "1", "--maxmemory-policy", "noeviction") as full:
+        mailbox = RedisMailbox(full.url, unique())
+        try:
+            (failure,) = await mailbox.store([letter("a")])
+            assert isinstance(failure, MailboxAway)
+            assert await ids(mailbox) == []
+        finally:
+            await mailbox.close()
+
+
+async def test_server_of_a_cluster_that_is_frozen_fails_its_own_letters_only(redis_cluster):
+    name = unique()
+    mailbox = RedisMailbox(redis_cluster.url, name)
+    boxes = [f"@{number}" for number in range(12)]
+    stored = await put(mailbox, *(letter("a", box) for box in boxes))
+    assert len(stored) == len(boxes)
+    frozen = redis_cluster.master_of(f"{name}:mail:{{@0}}")
+    its = {box for box in boxes if redis_cluster.master_of(f"{name}:mail:{{{box}}}") is frozen}
+    assert 0 < len(its) < len(boxes)
+    frozen.pause()
+    try:
+        places = await mailbox.store([letter("b", box) for box in boxes])
+    finally:
+        frozen.resume()
+        await mailbox.close()
+    assert {box for box, place in zip(boxes, places, strict=True) if not isinstance(place, Place)} == its
 
 
 async def test_a_copy_of_a_letter_that_was_cleared_away_is_stored_anew(mailbox):

@@ -20,6 +20,7 @@ CLIENTS = 60
 RATE = 2000
 SECONDS = 15
 KEPT = ("delivered", "stored")
+MOST_CALLS = 400
 TICK_S = 0.05
 
 
@@ -97,7 +98,7 @@ async def push_steadily(publisher, clients, receipts, seconds):
 
     while (elapsed := time.monotonic() - began) < seconds:
         due = int(elapsed * RATE)
-        if due > number and len(calls) < 40:
+        if due > number and len(calls) < MOST_CALLS:
             upto = min(due, number + 500)
             calls.add(asyncio.create_task(push_many(range(number, upto))))
             number = upto

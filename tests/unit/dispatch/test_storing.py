@@ -25,19 +25,18 @@ class Mailbox:
         self.rounds = []
         self.open = asyncio.Event()
         self.open.set()
-        self.failure = None
+        self.failures = {}
         self.certain = True
 
     async def store(self, letters):
         await self.open.wait()
-        if self.failure is not None:
-            raise self.failure
         self.rounds.append(len(letters))
         self.letters += letters
         first = len(self.letters) - len(letters) + 1
         return [
-            replace(Place(Position(first + n), NOWHERE, ""), certain=self.certain)
-            for n in range(len(letters))
+            self.failures.get(letter.box)
+            or replace(Place(Position(first + n), NOWHERE, ""), certain=self.certain)
+            for n, letter in enumerate(letters)
         ]
 
 
@@ -218,13 +217,33 @@ class TestFailures:
         ],
     )
     async def test_what_is_not_stored_is_not_sent(self, desk, failure, outcome):
-        desk.mailbox.failure = failure
+        desk.mailbox.failures["a"] = failure
         push = desk.store(Conn("a"))
         behind = desk.push(Conn("a"), name="behind")
         await desk.settle()
         assert desk.done == [push]
         assert outcomes(push) == [outcome]
         assert desk.sent == [behind]
+        assert desk.storing.stored == 0
+
+    async def test_what_is_not_stored_fails_nobody_else(self, desk):
+        desk.mailbox.failures["b"] = MailboxUnavailable("no answer")
+        for name in "abc":
+            desk.store(Conn(name))
+        await desk.settle()
+        assert desk.mailbox.rounds[-1] > 1
+        assert [push.targets for push in desk.sent] == [[Conn("a")], [Conn("c")]]
+        assert [outcomes(push) for push in desk.done] == [["unknown"]]
+        assert desk.storing.stored == 2
+
+    async def test_fault_of_ours_is_unknown(self, desk, monkeypatch):
+        async def fail(_):
+            raise ValueError
+
+        monkeypatch.setattr(desk.mailbox, "store", fail)
+        push = desk.store(Conn("a"))
+        await desk.settle()
+        assert outcomes(push) == ["unknown"]
 
     async def test_what_takes_too_long_is_unknown_and_what_waits_for_it_was_not_sent(self, desk, monkeypatch):
         monkeypatch.setattr(storing, "monotonic", lambda: 100.0)

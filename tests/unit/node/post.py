@@ -144,12 +144,15 @@ class Doors:
         async def call(*arguments: Any) -> Any:
             await self._wait()
             if self.away:
-                raise MailboxUnavailable("away")
+                return fail(*arguments)
             result = await method(*arguments)
             await self._wait()
-            if self.away:
-                raise MailboxUnavailable("away")
-            return result
+            return fail(*arguments) if self.away else result
+
+        def fail(*arguments: Any) -> Any:
+            if name == "store":
+                return [MailboxUnavailable("away")] * len(arguments[0])
+            raise MailboxUnavailable("away")
 
         return call
 

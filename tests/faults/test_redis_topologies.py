@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.clients import Fleet
 from tests.faults.stage import signs
-from tests.integration.peers import eventually, unique
+from tests.integration.peers import call, eventually, push_body, unique
 from tests.redis_servers import RedisCluster, RedisNode, SentinelSetup, cut_replication, masters_of
 from tests.servers import GatewayNode, require
 
@@ -137,3 +137,47 @@ async def test_registrations_go_on_soon_after_the_promotion_and_none_is_lost(
         f"{len(fleet.clients)} {whole_s:.1f} s (allowed {ALLOWED_S:g} s), nobody reconnected"
     )
     figure(10, text, max(resumed_s, whole_s) <= ALLOWED_S)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("servers", [SentinelSetup], ids=["sentinel"], indirect=True)
+async def test_letters_that_a_failover_loses_are_no_secret(
+    registrations: Registrations, connect: Callable[..., Any], figure: Callable[..., Any]
+):
+    """Row 10, for durable messages."""
+    node, to = registrations.node, {"conn": unique()}
+
+    async def store(data: str) -> str:
+        receipt = {}
+
+        async def is_stored() -> bool:
+            body = push_body(to, type="note", data=data, offline="store")
+            receipt.update((await call(node, "POST", "/api/v1/push", body)).json)
+            return receipt["outcome"] in ("delivered", "stored")
+
+        await eventually(is_stored, "a message to be stored", 60)
+        return str(receipt["id"])
+
+    client = await connect(node, to["conn"])
+    kept = [await store("kept") for _ in range(3)]
+    lost = registrations.victim()
+    await asyncio.to_thread(lost.ask, "WAIT", 2, 5000)
+    cut_replication(lost)
+    gone = [await store("gone") for _ in range(2)]
+    promotion = asyncio.create_task(registrations.promoted(lost))
+    await asyncio.to_thread(lost.kill)
+    await promotion
+    after = await store("after")
+    got = [await client.next("note") for _ in range(6)]
+    assert [message["id"] for message in got] == [*kept, *gone, after]
+    assert got[-1]["prev"] == gone[-1], "who has seen what is lost misses nothing"
+    for since, recovered, missed in ((gone[-1], False, [*kept, after]), (kept[-1], True, [after])):
+        again = await connect(node, to["conn"], query={"since": since})
+        came = [await again.next() for _ in missed]
+        assert [message["id"] for message in came] == missed
+        resumed = (await again.next("resumed"))["data"]
+        assert (resumed["recovered"], resumed["last_id"]) == (recovered, after)
+    figure(
+        10,
+        "Sentinel failover: 2 letters lost; who goes on behind one is told `recovered: false`",
+    )

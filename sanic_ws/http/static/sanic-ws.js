@@ -299,7 +299,7 @@ export class Client {
     const { id, type, data, prev } = message;
     if (prev !== undefined) {
       if (this.#seen.has(id) || this.#isOld(message)) return this.#keep(id);
-      const missing = prev !== null && this.lastId !== undefined && prev !== this.lastId && !this.#seen.has(prev);
+      const missing = this.lastId !== undefined && prev !== this.lastId && !this.#seen.has(prev);
       if (missing) this.#emit("gap", { after: this.lastId, before: id });
       this.#keep(id);
     }

@@ -20,7 +20,7 @@ blueprint = Blueprint("static", url_prefix="/static")
 _KINDS = {"js": "text/javascript", "css": "text/css", "ts": "text/plain"}
 LIBRARY = ("sanic-ws.js", "sanic-ws.d.ts")
 """Files that pages of any origin may take."""
-FILES: tuple[str, ...] = (*LIBRARY,)
+FILES: tuple[str, ...] = (*LIBRARY, "demo.js", "demo.css")
 """All that are served, from the folder beside this module."""
 
 

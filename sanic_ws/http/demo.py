@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sanic import Blueprint, HTTPResponse, Request, html
 
+from sanic_ws.http import sockets
 from sanic_ws.http.bodies import discard_body
-from sanic_ws.http.sockets import take_in
+from sanic_ws.http.openapi import HTML, Answer, describe
 from sanic_ws.http.static import read
 from sanic_ws.node import Node
 from sanic_ws.websocket.clients import Clients
@@ -76,18 +77,20 @@ class Neighbour:
 
 
 @blueprint.get("/")
-async def page(request: Request[Any, Any]) -> HTTPResponse:
-    """Show the page."""
+@describe({200: Answer("Page", "for people", HTML)})
+async def demo(request: Request[Any, Any]) -> HTTPResponse:
+    """Show how a push crosses from one node to another; in `dev` only."""
     await discard_body(request)
     return html(read("demo.html"), headers=_HEADERS)
 
 
-async def connect(request: Request[Any, Any]) -> None:
-    """Take a client in on the second node."""
+async def connect_second(request: Request[Any, Any]) -> None:
+    """Take a client in on a second node of this process, as the first one does; in `dev` only."""
     neighbour: Neighbour = request.app.ctx.neighbour
-    await take_in(request, *await neighbour.started())
+    await sockets.take_in(request, *await neighbour.started())
 
 
 # Sanic expects no response from it.
-connect.is_websocket = True  # type: ignore[attr-defined]
-blueprint.add_route(connect, "/ws", methods=["GET"], name="ws")
+connect_second.is_websocket = True  # type: ignore[attr-defined]
+connect_second.operation = sockets.connect.operation  # type: ignore[attr-defined]
+blueprint.add_route(connect_second, "/ws", methods=["GET"], name="ws")

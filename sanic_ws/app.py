@@ -15,7 +15,20 @@ from sanic.config import Config
 
 from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
-from sanic_ws.http import cluster, docs, errors, groups, health, mailboxes, metrics, push, sockets, tracing
+from sanic_ws.http import (
+    cluster,
+    demo,
+    docs,
+    errors,
+    groups,
+    health,
+    mailboxes,
+    metrics,
+    push,
+    sockets,
+    static,
+    tracing,
+)
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
@@ -132,8 +145,10 @@ class Gateway(Pushes):
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs):
+        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, static):
             app.blueprint(module.blueprint)
+        if self.settings.mode == "dev":
+            app.blueprint(demo.blueprint)
         if self.settings.otel:
             tracing.install(app)
         if echo_path is not None:
@@ -146,6 +161,7 @@ class Gateway(Pushes):
         app.ctx.node = self._node = node = Node(self.settings)
         authentication = Authentication(self.settings, self._authenticate)
         app.ctx.clients = clients = Clients(node, self._handlers, authentication)
+        app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
         app.ctx.sweeps = [
             asyncio.create_task(clients.keep_alive.run()),
             asyncio.create_task(authentication.run()),
@@ -153,6 +169,7 @@ class Gateway(Pushes):
         await node.start()
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
+        await app.ctx.neighbour.stop()
         await app.ctx.node.drain()
         await app.ctx.clients.drain(self.settings.drain_s)
 

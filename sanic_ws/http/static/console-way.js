@@ -1,0 +1,98 @@
+// The way of one push through the cluster, drawn as a sequence: stations across, time downwards.
+// Only what was measured is drawn; a line without a time of its own is faint.
+
+import { element, svg } from "./console-dom.js";
+import { ms } from "./console-text.js";
+
+const LANES = ["Publisher", "Registry", "Broker", "Node", "Client"];
+const [PUBLISHER, REGISTRY, BROKER, NODE, CLIENT] = LANES.keys();
+const HEAD = 34;
+const ROW = 40;
+
+/** What each kind of step draws: `[from, to, kind]`, the measured one last. */
+const LINES = {
+  accepted: [],
+  stored: [[PUBLISHER, REGISTRY, ""]],
+  looked_up: [[PUBLISHER, REGISTRY, "faint"], [REGISTRY, PUBLISHER, ""]],
+  sent: [[PUBLISHER, BROKER, ""]],
+  confirmed: [[BROKER, PUBLISHER, ""]],
+  returned: [[BROKER, PUBLISHER, "fallback"]],
+  fallback: [[PUBLISHER, BROKER, "fallback"]],
+  received: [[BROKER, NODE, ""]],
+  written: [[NODE, CLIENT, ""]],
+  answered: [[NODE, PUBLISHER, ""]],
+  acked: [[CLIENT, NODE, ""]],
+  replied: [[CLIENT, NODE, ""]],
+};
+
+/** Draw the steps into a box; each is `{at_ms, what, where}`. */
+export function drawWay(box, steps, names) {
+  const drawing = svg("svg", { role: "img", class: "drawing", "aria-label": "The way of the push; the list after it says the same" });
+  const draw = () => {
+    const width = box.clientWidth;
+    if (width > 0) drawing.replaceChildren(...parts(width, steps, names));
+    if (width > 0) resize(drawing, width, HEAD + steps.length * ROW + 6);
+  };
+  const list = element("ol", { class: "unseen" }, ...steps.map((step) => element("li", {}, told(step))));
+  box.replaceChildren(drawing, list);
+  const observer = new ResizeObserver(draw);
+  observer.observe(box);
+  draw();
+  return () => observer.disconnect();
+}
+
+function resize(drawing, width, height) {
+  drawing.setAttribute("width", width);
+  drawing.setAttribute("height", height);
+  drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+}
+
+function told({ at_ms: at, what, where }) {
+  return `${ms(at)}: ${words(what)}${where ? `, ${where}` : ""}`;
+}
+
+function words(what) {
+  return String(what).replaceAll("_", " ");
+}
+
+function parts(width, steps, names) {
+  const left = width < 420 ? 74 : 112;
+  const x = (lane) => left + 24 + (lane * (width - left - 24 - 26)) / (LANES.length - 1);
+  const bottom = HEAD + steps.length * ROW;
+  const made = LANES.flatMap((name, lane) => [
+    svg("text", { class: "lane", x: x(lane), y: 12 }, name),
+    svg("text", { class: "at", x: x(lane), y: 25 }, short(names[lane], width)),
+    svg("line", { class: "life", x1: x(lane), x2: x(lane), y1: HEAD, y2: bottom }),
+  ]);
+  steps.forEach((step, n) => made.push(...row(step, HEAD + n * ROW + ROW / 2, x)));
+  return made;
+}
+
+function row(step, y, x) {
+  const lines = LINES[step.what] ?? [];
+  const made = [
+    svg("text", { class: "time", x: 0, y: y - 1 }, ms(step.at_ms)),
+    svg("text", { class: "what", x: 0, y: y + 12 }, words(step.what)),
+  ];
+  lines.forEach(([from, to, kind], n) => made.push(...arrow(x(from), x(to), y + (n - (lines.length - 1)) * 9 + (lines.length - 1) * 4, kind)));
+  if (lines.length === 0) made.push(svg("circle", { class: "mark", cx: x(PUBLISHER), cy: y, r: 4.5 }));
+  return made;
+}
+
+function arrow(from, to, y, kind) {
+  const way = Math.sign(to - from);
+  const tip = to - way * 1.5;
+  const head = `${tip},${y} ${tip - way * 7},${y - 3.5} ${tip - way * 7},${y + 3.5}`;
+  return [
+    svg("line", { class: `arrow ${kind}`, x1: from, x2: tip - way * 5, y1: y, y2: y }),
+    svg("polygon", { class: `head ${kind}`, points: head }),
+    svg("circle", { class: `foot ${kind}`, cx: from, cy: y, r: 2.5 }),
+  ];
+}
+
+/** As much of a name as a lane has room for. */
+function short(name, width) {
+  if (!name) return "";
+  const room = Math.max(6, Math.floor(width / 46));
+  return name.length > room ? `${name.slice(0, room - 1)}…` : name;
+}

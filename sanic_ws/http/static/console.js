@@ -1,0 +1,158 @@
+// The console: signs in, follows the feed over the gateway's own WebSocket, and draws what it says.
+
+import { connect } from "./sanic-ws.js";
+import { forgetKey, hasKey, signIn, ticket } from "./console-api.js";
+import { Chart } from "./console-chart.js";
+import { announce, id, setData, write } from "./console-dom.js";
+import { Find } from "./console-find.js";
+import { listenForKeys } from "./console-keys.js";
+import { Cluster } from "./console-model.js";
+import { NodeTable, showFigures } from "./console-nodes.js";
+import { Push } from "./console-push.js";
+import { clock, ms, rate } from "./console-text.js";
+import { startTheme } from "./console-theme.js";
+
+const DRAW_MS = 200;
+const POINT_MS = 1000;
+const POINTS = 200;
+const ROUTES = ["local", "direct", "fallback"];
+const OUTCOMES = ["delivered", "acked", "stored", "offline", "overloaded", "unavailable", "unknown"];
+const FEED = {
+  connecting: "connecting", open: "live", waiting: "reconnecting", closed: "not connected", quiet: "nothing heard",
+};
+
+const cluster = new Cluster();
+const table = new NodeTable(cluster);
+const nodeName = (node) => cluster.nodes.get(node)?.name ?? node;
+const push = new Push(nodeName);
+const find = new Find(nodeName, (kind, name, user) => {
+  push.target.set(kind, name, user);
+  id("push-type").focus();
+});
+const points = [];
+const charts = {
+  rate: new Chart(id("rate-chart"), id("rate-legend"), { stacked: true, format: rate, tick: (value) => rate(value).replace(".0", ""), label: "Pushes per second" }),
+  latency: new Chart(id("latency-chart"), id("latency-legend"), { log: true, format: ms, tick: (value) => (value >= 1000 ? `${value / 1000} s` : `${value} ms`), label: "Latency" }),
+};
+let client = null;
+let timers = [];
+
+function follow() {
+  id("sign-in").hidden = true;
+  id("main").hidden = false;
+  id("sign-out").hidden = !hasKey();
+  const address = new URL("/console/ws", location);
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  client = connect(address.href, { token: freshTicket });
+  client.on("node", (data) => cluster.takeNode(data, performance.now()));
+  client.on("cluster", (data) => cluster.takeCluster(data, performance.now()));
+  timers = [setInterval(draw, DRAW_MS), setInterval(drawCharts, POINT_MS)];
+  draw();
+  drawCharts();
+}
+
+async function freshTicket() {
+  try {
+    return await ticket();
+  } catch (error) {
+    if (error.status === 401 || error.status === 403) signOut(error.message);
+    throw error;
+  }
+}
+
+function leave() {
+  client?.close();
+  client = null;
+  timers.forEach(clearInterval);
+  forgetKey();
+}
+
+function signOut(why = null) {
+  leave();
+  askForKey(why);
+}
+
+function askForKey(why) {
+  id("main").hidden = true;
+  id("sign-out").hidden = true;
+  id("sign-in").hidden = false;
+  showFeed("closed", "");
+  showKeyError(why);
+  id("key").focus();
+}
+
+function showKeyError(why) {
+  id("key-error").hidden = why === null;
+  write(id("key-error"), why ?? "");
+  if (why === null) id("key").removeAttribute("aria-invalid");
+  else id("key").setAttribute("aria-invalid", "true");
+}
+
+async function trySignIn(event) {
+  event.preventDefault();
+  const key = id("key").value.trim();
+  if (key === "") return showKeyError("Give a key.");
+  try {
+    await signIn(key);
+  } catch (error) {
+    showKeyError(`${error.message[0].toUpperCase()}${error.message.slice(1)}.`);
+    id("key").select();
+    return;
+  }
+  showKeyError(null);
+  id("key").value = "";
+  follow();
+}
+
+function draw() {
+  const now = performance.now();
+  cluster.open = client?.state === "open";
+  cluster.tick(now);
+  const quiet = cluster.open && cluster.heard !== null && !cluster.isLive(now);
+  showFeed(quiet ? "quiet" : client?.state ?? "closed", detail(now));
+  setData(document.body, "live", String(cluster.isLive(now)));
+  showFigures(cluster, now);
+  table.show(now);
+}
+
+function detail(now) {
+  if (cluster.isLive(now)) return client.node ? `from ${nodeName(client.node)}` : "";
+  return cluster.heard === null ? "" : `as of ${clock(Date.now() - (now - cluster.heard))}`;
+}
+
+let shown = null;
+function showFeed(state, about) {
+  setData(id("feed"), "state", state);
+  write(id("feed-text"), [FEED[state] ?? state, about].filter(Boolean).join(", "));
+  if (shown !== null && shown !== state && (state === "waiting" || (state === "open" && shown !== "quiet"))) announce(`Feed: ${FEED[state]}`);
+  if (state !== "connecting") shown = state;
+}
+
+function drawCharts() {
+  const now = performance.now();
+  const live = cluster.isLive(now);
+  points.push({
+    at: now,
+    route: live ? cluster.rates(now, "by_route") : {},
+    outcome: live ? cluster.rates(now, "by_outcome") : {},
+    latency: live ? { p50: cluster.percentile(now, 0.5), p99: cluster.percentile(now, 0.99) } : {},
+  });
+  if (points.length > POINTS) points.shift();
+  const by = document.querySelector("input[name=by]:checked").value;
+  const names = by === "route" ? ROUTES : OUTCOMES.filter((name, n) => n === 0 || points.some(({ outcome }) => outcome[name] > 0));
+  charts.rate.show(points.map((one) => ({ at: one.at, values: one[by] })), names.map((name) => ({ name, kind: `k-${name}` })));
+  charts.latency.show(points.map((one) => ({ at: one.at, values: one.latency })), [{ name: "p50", kind: "k-p50" }, { name: "p99", kind: "k-p99" }]);
+}
+
+/** Whether the page itself came with 401: then there is no need to try. */
+function isClosed() {
+  return performance.getEntriesByType("navigation")[0]?.responseStatus === 401;
+}
+
+startTheme();
+listenForKeys({ find: () => find.target.focus(), push: () => push.target.focus(), nodes: () => id("nodes-title").focus() });
+id("sign-in-form").addEventListener("submit", trySignIn);
+id("sign-out").addEventListener("click", () => signOut());
+for (const choice of document.querySelectorAll("input[name=by]")) choice.addEventListener("change", drawCharts);
+if (isClosed() && !hasKey()) askForKey(null);
+else follow();

@@ -15,10 +15,24 @@ from sanic.config import Config
 
 from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
-from sanic_ws.http import cluster, docs, errors, groups, health, mailboxes, metrics, push, sockets, tracing
+from sanic_ws.http import (
+    cluster,
+    console,
+    docs,
+    errors,
+    groups,
+    health,
+    mailboxes,
+    metrics,
+    push,
+    sockets,
+    tracing,
+)
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
+from sanic_ws.node.feed import Feed
+from sanic_ws.node.process import leave
 from sanic_ws.publishing.pushes import Pushes, push_traced
 from sanic_ws.websocket.authentication import Authentication
 from sanic_ws.websocket.clients import Clients
@@ -132,7 +146,7 @@ class Gateway(Pushes):
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs):
+        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, console):
             app.blueprint(module.blueprint)
         if self.settings.otel:
             tracing.install(app)
@@ -143,17 +157,20 @@ class Gateway(Pushes):
         app.register_listener(self._stop, "after_server_stop")
 
     async def _start(self, app: Sanic[Any, Any]) -> None:
-        app.ctx.node = self._node = node = Node(self.settings)
+        app.ctx.node = self._node = node = Node(self.settings, leave)
         authentication = Authentication(self.settings, self._authenticate)
         app.ctx.clients = clients = Clients(node, self._handlers, authentication)
+        app.ctx.feed = feed = Feed(node)
         app.ctx.sweeps = [
             asyncio.create_task(clients.keep_alive.run()),
             asyncio.create_task(authentication.run()),
+            asyncio.create_task(feed.run()),
         ]
         await node.start()
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
         await app.ctx.node.drain()
+        app.ctx.feed.wake()
         await app.ctx.clients.drain(self.settings.drain_s)
 
     async def _stop(self, app: Sanic[Any, Any]) -> None:

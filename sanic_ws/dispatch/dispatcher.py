@@ -14,12 +14,12 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.batch import Batch, count_target, decode_reply, encode_batch, read_count
+from sanic_ws.core.batch import LEAVE_TARGET, Batch, count_target, decode_reply, encode_batch, read_count
 from sanic_ws.core.calls import Cancel
 from sanic_ws.core.copies import Remember
 from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.histograms import SECONDS, SIZES, Histogram
-from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.outcomes import Answer, Outcome
 from sanic_ws.core.reports import MAGIC, decode_reports
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
@@ -272,6 +272,16 @@ class Dispatcher:
         """Ask nodes how many connections of a group they have; None: no answer in time."""
         replies = await self._questions.ask(nodes, count_target(group), timeout_s)
         return {node: None if reply is None else read_count(reply) for node, reply in replies.items()}
+
+    async def order_to_leave(self, node: str, timeout_s: float) -> bool:
+        """Have a node leave, as on SIGTERM; say `False` if it cannot be told to.
+
+        Raises:
+            BrokerUnavailable, Unroutable, QueueFull: certainly not told.
+            BrokerLost, TimeoutError: no answer in time; it may have been told.
+        """
+        reply = await self._questions.ask_one(node, LEAVE_TARGET, timeout_s)
+        return reply.answers == bytes([Answer.DELIVERED])
 
     def learn(self, listing: Listing) -> None:
         """Take in which nodes there are."""

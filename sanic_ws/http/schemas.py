@@ -86,6 +86,14 @@ _ANSWERS: dict[str, Schema] = {
         version=TEXT,
         self={**YES_OR_NO, "description": "whether it is the one that answers"},
     ),
+    "NodeId": {"type": "string", "minLength": 1, "description": "as GET /api/v1/nodes says it"},
+    "Drained": object_(node=TEXT, draining={"const": True}),
+    "Ticket": object_(
+        (),
+        "what lets a page open `/console/ws`",
+        ticket=TEXT,
+        expires_in_s={**COUNT, "description": "for how long it does"},
+    ),
     "Nodes": object_(nodes=list_(ref("Node"))),
     "Stats": object_(
         (),

@@ -34,7 +34,7 @@ export function showFigures(cluster, now) {
 }
 
 function fallbacks(data) {
-  return typeof data.fallbacks === "object" ? Object.values(data.fallbacks).reduce((a, b) => a + b, 0) : data.fallbacks ?? 0;
+  return data.fallbacks ?? 0;
 }
 
 function summary(states) {
@@ -109,7 +109,7 @@ export class NodeTable {
     figure("Pushes/s", heard ? rate(node.rate(pushes)) : NONE);
     figure("Batches in/s", heard ? rate(node.rate((one) => one.batches ?? 0)) : NONE);
     figure("Fallbacks/s", heard ? rate(node.rate(fallbacks)) : NONE);
-    figure("CPU", heard ? percent(node.rate((one) => one.process?.cpu_seconds ?? one.process?.cpu_s ?? NaN) ?? NaN) : NONE);
+    figure("CPU", heard ? percent(node.rate((one) => one.process?.cpu_s ?? NaN)) : NONE);
     figure("Memory", bytes(data.process?.memory_bytes));
     write(row.version, data.version ?? node.listed?.version ?? NONE);
     write(row.up, heard ? ago(data.started) : NONE);

@@ -4,7 +4,7 @@ import { element, svg, write } from "./console-dom.js";
 
 const SECONDS = 180;
 const HEIGHT = 168;
-const LEFT = 44;
+const LEFT = 52;
 const BOTTOM = 20;
 const TOP = 8;
 
@@ -81,20 +81,23 @@ export class Chart {
     return made;
   }
 
+  /** Each series on those before it; a line on top only where there is something of it. */
   #areas({ y }) {
     const base = this.points.map(() => 0);
     return this.series.flatMap(({ name, kind }) => {
       const low = base.slice();
       this.points.forEach(({ values }, n) => (base[n] += values[name] ?? 0));
-      const known = runs(this.points, ({ values }) => Object.values(values).some(Number.isFinite));
-      return known.flatMap((run) => {
-        const top = run.map((n) => `${this.#x(this.points[n].at).toFixed(1)},${y(base[n]).toFixed(1)}`);
-        const under = run.map((n) => `${this.#x(this.points[n].at).toFixed(1)},${y(low[n]).toFixed(1)}`).reverse();
-        const visible = run.some((n) => base[n] > low[n]);
+      const at = (n, level) => `${this.#x(this.points[n].at).toFixed(1)},${y(level[n]).toFixed(1)}`;
+      const some = runs(this.points, ({ values }) => values[name] > 0);
+      // From the point before to the point after, so that a single one can be seen.
+      const wide = some.map((run) => [Math.max(0, run[0] - 1), ...run, Math.min(this.points.length - 1, run.at(-1) + 1)]);
+      return wide.flatMap((run) => {
+        const top = run.map((n) => at(n, base));
+        const under = run.map((n) => at(n, low)).reverse();
         return [
           svg("polygon", { class: `area ${kind}`, points: [...top, ...under].join(" ") }),
-          visible ? svg("polyline", { class: `line ${kind}`, points: top.join(" ") }) : null,
-        ].filter(Boolean);
+          svg("polyline", { class: `line ${kind}`, points: top.join(" ") }),
+        ];
       });
     });
   }

@@ -74,7 +74,7 @@ export class Push {
 
   /** What stands at the stations: the node that pushed, the exchange, the owner, the connection. */
   #names(steps, deliveries) {
-    const exchange = steps.find(({ what }) => what === "fallback" || what === "sent");
+    const exchange = steps.findLast(({ what }) => what === "fallback" || what === "sent");
     const owners = [...new Set(deliveries.map(({ node }) => node).filter(Boolean))];
     const conns = deliveries.map(({ conn }) => conn).filter(Boolean);
     const several = (list, one) => (list.length > 1 ? `${list.length}` : list.length === 1 ? one(list[0]) : "");

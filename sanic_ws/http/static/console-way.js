@@ -8,6 +8,7 @@ const LANES = ["Publisher", "Registry", "Broker", "Node", "Client"];
 const [PUBLISHER, REGISTRY, BROKER, NODE, CLIENT] = LANES.keys();
 const HEAD = 34;
 const ROW = 40;
+const MAX_NAME = 12;
 
 /** What each kind of step draws: `[from, to, kind]`, the measured one last. */
 const LINES = {
@@ -56,14 +57,15 @@ function words(what) {
 }
 
 function parts(width, steps, names) {
-  const left = width < 420 ? 74 : 112;
-  const x = (lane) => left + 24 + (lane * (width - left - 24 - 26)) / (LANES.length - 1);
+  const narrow = width < 420;
+  const [left, right] = narrow ? [76, 18] : [136, 38];
+  const x = (lane) => left + (lane * (width - left - right)) / (LANES.length - 1);
   const bottom = HEAD + steps.length * ROW;
   const made = LANES.flatMap((name, lane) => [
-    svg("text", { class: "lane", x: x(lane), y: 12 }, name),
-    svg("text", { class: "at", x: x(lane), y: 25 }, short(names[lane], width)),
+    svg("text", { class: narrow ? "lane narrow" : "lane", x: x(lane), y: narrow && lane % 2 ? 24 : 12 }, name),
+    narrow ? null : svg("text", { class: "at", x: x(lane), y: 25 }, short(names[lane])),
     svg("line", { class: "life", x1: x(lane), x2: x(lane), y1: HEAD, y2: bottom }),
-  ]);
+  ]).filter(Boolean);
   steps.forEach((step, n) => made.push(...row(step, HEAD + n * ROW + ROW / 2, x)));
   return made;
 }
@@ -91,8 +93,6 @@ function arrow(from, to, y, kind) {
 }
 
 /** As much of a name as a lane has room for. */
-function short(name, width) {
-  if (!name) return "";
-  const room = Math.max(6, Math.floor(width / 46));
-  return name.length > room ? `${name.slice(0, room - 1)}…` : name;
+function short(name) {
+  return name.length > MAX_NAME ? `${name.slice(0, MAX_NAME - 1)}…` : name;
 }

@@ -35,6 +35,7 @@ const charts = {
   latency: new Chart(id("latency-chart"), id("latency-legend"), { log: true, format: ms, tick: (value) => (value >= 1000 ? `${value / 1000} s` : `${value} ms`), label: "Latency" }),
 };
 let client = null;
+let why = {};
 let timers = [];
 
 function follow() {
@@ -43,7 +44,8 @@ function follow() {
   id("sign-out").hidden = !hasKey();
   const address = new URL("/console/ws", location);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  client = connect(address.href, { token: freshTicket });
+  client = connect(address.href, { token: freshTicket, tokenIn: "query", resume: false, backoffCapMs: 5000 });
+  client.when("state", (state, about) => (why = { state, at: performance.now(), ...about }));
   client.on("node", (data) => cluster.takeNode(data, performance.now()));
   client.on("cluster", (data) => cluster.takeCluster(data, performance.now()));
   timers = [setInterval(draw, DRAW_MS), setInterval(drawCharts, POINT_MS)];
@@ -109,21 +111,31 @@ function draw() {
   cluster.open = client?.state === "open";
   cluster.tick(now);
   const quiet = cluster.open && cluster.heard !== null && !cluster.isLive(now);
-  showFeed(quiet ? "quiet" : client?.state ?? "closed", detail(now));
+  showFeed(quiet ? "quiet" : feedState(), detail(now));
   setData(document.body, "live", String(cluster.isLive(now)));
   showFigures(cluster, now);
   table.show(now);
 }
 
+/** A client that has been connected once, and is not now, reconnects: whether it waits or tries is all one. */
+function feedState() {
+  const state = client?.state ?? "closed";
+  return state === "connecting" && cluster.heard !== null ? "waiting" : state;
+}
+
 function detail(now) {
-  if (cluster.isLive(now)) return client.node ? `from ${nodeName(client.node)}` : "";
-  return cluster.heard === null ? "" : `as of ${clock(Date.now() - (now - cluster.heard))}`;
+  if (cluster.isLive(now)) return `from ${nodeName(client.node)}`;
+  const told = [];
+  if (client?.state === "waiting") told.push(`in ${Math.max(0, Math.ceil((why.at + why.retryMs - now) / 1000))} s`);
+  if (client?.state === "closed") told.push(`${why.reason || `closed with ${why.code}`}; reload to try again`);
+  if (cluster.heard !== null) told.push(`figures as of ${clock(Date.now() - (now - cluster.heard))}`);
+  return told.join(", ");
 }
 
 let shown = null;
 function showFeed(state, about) {
   setData(id("feed"), "state", state);
-  write(id("feed-text"), [FEED[state] ?? state, about].filter(Boolean).join(", "));
+  write(id("feed-text"), [FEED[state], about].filter(Boolean).join(", "));
   if (shown !== null && shown !== state && (state === "waiting" || (state === "open" && shown !== "quiet"))) announce(`Feed: ${FEED[state]}`);
   if (state !== "connecting") shown = state;
 }

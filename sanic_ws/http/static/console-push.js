@@ -15,7 +15,7 @@ export class Push {
   constructor(nodeName) {
     this.nodeName = nodeName;
     this.target = new Target("push");
-    this.stopDrawing = () => {};
+    this.stopDrawing = drawWay(id("way-empty"), [], []);
     id("push-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.push();

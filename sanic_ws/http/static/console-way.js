@@ -9,6 +9,7 @@ const [PUBLISHER, REGISTRY, BROKER, NODE, CLIENT] = LANES.keys();
 const HEAD = 34;
 const ROW = 40;
 const MAX_NAME = 12;
+const EMPTY_ROWS = 4;
 
 /** What each kind of step draws: `[from, to, kind]`, the measured one last. */
 const LINES = {
@@ -28,11 +29,11 @@ const LINES = {
 
 /** Draw the steps into a box; each is `{at_ms, what, where}`. */
 export function drawWay(box, steps, names) {
-  const drawing = svg("svg", { role: "img", class: "drawing", "aria-label": "The way of the push; the list after it says the same" });
+  const drawing = svg("svg", { role: "img", class: "drawing", "aria-label": steps.length > 0 ? "The way of the push; the list after it says the same" : "The stations of a push" });
   const draw = () => {
     const width = box.clientWidth;
     if (width > 0) drawing.replaceChildren(...parts(width, steps, names));
-    if (width > 0) resize(drawing, width, HEAD + steps.length * ROW + 6);
+    if (width > 0) resize(drawing, width, HEAD + rows(steps) * ROW + 6);
   };
   const list = element("ol", { class: "unseen" }, ...steps.map((step) => element("li", {}, told(step))));
   box.replaceChildren(drawing, list);
@@ -40,6 +41,11 @@ export function drawWay(box, steps, names) {
   observer.observe(box);
   draw();
   return () => observer.disconnect();
+}
+
+/** Before there is a push, the stations are shown alone. */
+function rows(steps) {
+  return steps.length || EMPTY_ROWS;
 }
 
 function resize(drawing, width, height) {
@@ -60,10 +66,10 @@ function parts(width, steps, names) {
   const narrow = width < 420;
   const [left, right] = narrow ? [76, 18] : [136, 38];
   const x = (lane) => left + (lane * (width - left - right)) / (LANES.length - 1);
-  const bottom = HEAD + steps.length * ROW;
+  const bottom = HEAD + rows(steps) * ROW;
   const made = LANES.flatMap((name, lane) => [
     svg("text", { class: narrow ? "lane narrow" : "lane", x: x(lane), y: narrow && lane % 2 ? 24 : 12 }, name),
-    narrow ? null : svg("text", { class: "at", x: x(lane), y: 25 }, short(names[lane])),
+    narrow ? null : svg("text", { class: "at", x: x(lane), y: 25 }, short(names[lane] ?? "")),
     svg("line", { class: "life", x1: x(lane), x2: x(lane), y1: HEAD, y2: bottom }),
   ]).filter(Boolean);
   steps.forEach((step, n) => made.push(...row(step, HEAD + n * ROW + ROW / 2, x)));

@@ -57,7 +57,7 @@ async function freshTicket() {
   try {
     return await ticket();
   } catch (error) {
-    if (error.status === 401 || error.status === 403) signOut(error.message);
+    if (error.status === 401 || error.status === 403) signOut(hasKey() ? error.message : null);
     throw error;
   }
 }
@@ -145,15 +145,20 @@ function drawCharts() {
   const live = cluster.isLive(now);
   points.push({
     at: now,
-    route: live ? cluster.rates(now, "by_route") : {},
-    outcome: live ? cluster.rates(now, "by_outcome") : {},
+    route: live ? { local: 0, ...cluster.rates(now, "by_route") } : {},
+    outcome: live ? { delivered: 0, ...cluster.rates(now, "by_outcome") } : {},
     latency: live ? { p50: cluster.percentile(now, 0.5), p99: cluster.percentile(now, 0.99) } : {},
   });
   if (points.length > POINTS) points.shift();
   const by = document.querySelector("input[name=by]:checked").value;
   const names = by === "route" ? ROUTES : OUTCOMES.filter((name, n) => n === 0 || points.some(({ outcome }) => outcome[name] > 0));
-  charts.rate.show(points.map((one) => ({ at: one.at, values: one[by] })), names.map((name) => ({ name, kind: `k-${name}` })));
+  charts.rate.show(points.map((one) => ({ at: one.at, values: whole(one[by], names) })), names.map((name) => ({ name, kind: `k-${name}` })));
   charts.latency.show(points.map((one) => ({ at: one.at, values: one.latency })), [{ name: "p50", kind: "k-p50" }, { name: "p99", kind: "k-p99" }]);
+}
+
+/** A rate that is not counted yet is 0; where nothing is known at all, nothing is. */
+function whole(rates, names) {
+  return Object.keys(rates).length === 0 ? rates : { ...Object.fromEntries(names.map((name) => [name, 0])), ...rates };
 }
 
 /** Whether the page itself came with 401: then there is no need to try. */

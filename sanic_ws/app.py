@@ -170,12 +170,12 @@ class Gateway(Pushes):
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
         await app.ctx.node.drain()
-        app.ctx.feed.wake()
         await app.ctx.clients.drain(self.settings.drain_s)
 
     async def _stop(self, app: Sanic[Any, Any]) -> None:
         for sweep in app.ctx.sweeps:
             sweep.cancel()
+        await app.ctx.feed.close()
         self._node = None
         await app.ctx.node.stop()
         if app.ctx.node.tracing is not None:

@@ -26,6 +26,7 @@ from sanic_ws.http import (
     metrics,
     push,
     sockets,
+    static,
     tracing,
 )
 from sanic_ws.http.deadlines import Deadlines
@@ -146,7 +147,7 @@ class Gateway(Pushes):
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, console):
+        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, static, console):
             app.blueprint(module.blueprint)
         if self.settings.otel:
             tracing.install(app)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from sanic import Blueprint, HTTPResponse, Request, html
@@ -23,6 +22,7 @@ from sanic_ws.http.openapi import HTML, JSON, Answer, describe
 from sanic_ws.http.push import status_of
 from sanic_ws.http.shapes import TEXT
 from sanic_ws.http.sockets import turn_away
+from sanic_ws.http.static import read
 from sanic_ws.publishing.sending import push_all
 from sanic_ws.websocket.compressed import new_connection
 from sanic_ws.websocket.handshake import SIGN_BYTES, Refused, accept, client_address, hand_over
@@ -60,7 +60,7 @@ async def get_console(request: Request[Any, Any]) -> HTTPResponse:
         check(request, "admin")
     except (Unauthorized, Forbidden) as exc:
         status, headers = exc.status_code, HEADERS | exc.headers
-    return html(files("sanic_ws.http").joinpath("static/console.html").read_text("utf-8"), status, headers)
+    return html(read("console.html"), status, headers)
 
 
 @blueprint.post("/api/v1/console/ticket")

@@ -147,7 +147,7 @@ class Gateway(Pushes):
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, console, static):
+        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, static, console):
             app.blueprint(module.blueprint)
         if self.settings.otel:
             tracing.install(app)
@@ -171,12 +171,12 @@ class Gateway(Pushes):
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
         await app.ctx.node.drain()
-        app.ctx.feed.wake()
         await app.ctx.clients.drain(self.settings.drain_s)
 
     async def _stop(self, app: Sanic[Any, Any]) -> None:
         for sweep in app.ctx.sweeps:
             sweep.cancel()
+        await app.ctx.feed.close()
         self._node = None
         await app.ctx.node.stop()
         if app.ctx.node.tracing is not None:

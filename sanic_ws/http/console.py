@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from sanic import Blueprint, HTTPResponse, Request, html
 from sanic.exceptions import Forbidden, Unauthorized
 
+from sanic_ws.core import json
+from sanic_ws.core.requests import read_push_request
 from sanic_ws.core.tickets import TICKET_S, is_ticket, make_ticket
-from sanic_ws.http.auth import check, scope
+from sanic_ws.http.auth import check, check_targets, scope
 from sanic_ws.http.bodies import discard_body
 from sanic_ws.http.errors import answer
-from sanic_ws.http.openapi import HTML, Answer, describe
+from sanic_ws.http.openapi import HTML, JSON, Answer, describe
+from sanic_ws.http.push import status_of
 from sanic_ws.http.shapes import TEXT
 from sanic_ws.http.sockets import turn_away
+from sanic_ws.http.static import read
+from sanic_ws.publishing.sending import push_all
 from sanic_ws.websocket.compressed import new_connection
 from sanic_ws.websocket.handshake import SIGN_BYTES, Refused, accept, client_address, hand_over
 
@@ -56,7 +60,7 @@ async def get_console(request: Request[Any, Any]) -> HTTPResponse:
         check(request, "admin")
     except (Unauthorized, Forbidden) as exc:
         status, headers = exc.status_code, HEADERS | exc.headers
-    return html(files("sanic_ws.http").joinpath("static/console.html").read_text("utf-8"), status, headers)
+    return html(read("console.html"), status, headers)
 
 
 @blueprint.post("/api/v1/console/ticket")
@@ -67,6 +71,31 @@ async def make_console_ticket(request: Request[Any, Any]) -> HTTPResponse:
     key = request.ctx.api_key
     ticket = "" if key is None else make_ticket(key, time.time())
     return answer({"ticket": ticket, "expires_in_s": TICKET_S}, headers={"Cache-Control": "no-store"})
+
+
+@blueprint.post("/api/v1/console/push")
+@describe(
+    {
+        200: Answer("Journey", "as a push is"),
+        202: Answer("Journey", "as a push is"),
+        503: Answer("Journey", "as a push is"),
+        504: Answer("Journey", "as a push is"),
+    },
+    400,
+    (413, "the message is larger than `MAX_MESSAGE_BYTES`, or the body than the node takes"),
+    takes={JSON: "Push"},
+)
+@scope("admin")
+async def push_and_follow(request: Request[Any, Any]) -> HTTPResponse:
+    """Push one message and answer with its receipt, and with the way that it took."""
+    node: Node = request.app.ctx.node
+    asked = read_push_request(json.loads(request.body))
+    check_targets(request, asked)
+    with node.dispatcher.followed.follow(node.id) as journey:
+        most_bytes = node.settings.max_message_bytes
+        (receipt,) = await push_all(node.dispatcher, [asked], most_bytes, trace=journey)
+    followed = {"receipt": receipt.to_json(), "steps": journey.to_json(node.settings.prefix)}
+    return answer(followed, status_of(asked, receipt))
 
 
 @describe(

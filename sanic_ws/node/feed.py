@@ -24,6 +24,7 @@ WATCHED_S = 0.4
 """How often a node shows itself while somebody watches."""
 IDLE_S = 0.5
 """How often it looks whether anybody does."""
+CLOSE_TIMEOUT_S = 1.0
 TTL_MS = 1000
 """A snapshot that is older is not shown."""
 
@@ -33,8 +34,8 @@ log = event_log("sanic_ws.node")
 class Feed:
     """Show a node to those who watch the console.
 
-    Those who watch here are shown it whatever happens to registry and broker; while the registry is away, also
-    those elsewhere who were known before.
+    Those who watch here are shown it whatever happens to registry and broker; those who watch elsewhere also
+    while the registry is away, if they were known before.
 
     Args:
         node: it.
@@ -48,27 +49,24 @@ class Feed:
         self._nodes: list[dict[str, Any]] = []
         self._registry_up = False
         self._telling: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
 
     async def run(self) -> None:
         """Show the node until cancelled."""
         loop = asyncio.get_running_loop()
-        try:
-            while True:
-                self._tick()
-                due = loop.time() + (WATCHED_S if self._elsewhere or self._watched_here else IDLE_S)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout_at(due):
-                        await self._woken.wait()
-                self._woken.clear()
-                self._lag_s = max(0.0, loop.time() - due)
-        finally:
-            if self._telling is not None:
-                self._telling.cancel()
+        while True:
+            self._tick()
+            pause = WATCHED_S if self._elsewhere or self._watched_here else IDLE_S
+            due = loop.time() + pause
+            await asyncio.sleep(pause)
+            self._lag_s = max(0.0, loop.time() - due)
 
-    def wake(self) -> None:
-        """Show the node at once: it has changed in a way that does not last."""
-        self._woken.set()
+    async def close(self) -> None:
+        """Show the node for the last time, in bounded time: how it leaves may not last until the next one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if self._telling is not None:
+                    await self._telling
+                await self._send(self._snapshot())
 
     @property
     def _watched_here(self) -> bool:

@@ -84,7 +84,7 @@ export class Chart {
   /** Each series on those before it; a line on top only where there is something of it. */
   #areas({ y }) {
     const base = this.points.map(() => 0);
-    return this.series.flatMap(({ name, kind }) => {
+    const drawn = this.series.map(({ name, kind }) => {
       const low = base.slice();
       this.points.forEach(({ values }, n) => (base[n] += values[name] ?? 0));
       const at = (n, level) => `${this.#x(this.points[n].at).toFixed(1)},${y(level[n]).toFixed(1)}`;
@@ -100,6 +100,8 @@ export class Chart {
         ];
       });
     });
+    // The first ones last: a thin one above must not hide the line of the one below.
+    return drawn.reverse().flat();
   }
 
   #lines({ y }) {

@@ -68,7 +68,10 @@ export class Push {
       element("details", {}, element("summary", {}, "Receipt as JSON"), element("pre", { tabindex: 0 }, JSON.stringify(receipt, null, 2))),
     );
     write(id("way-total"), steps.length > 0 ? ms(steps.at(-1).at_ms) : "");
-    if (steps.length > 0) this.stopDrawing = drawWay(way, steps.map((step) => ({ ...step, where: this.#where(step.where) })), this.#names(steps, deliveries));
+    if (steps.length > 0) {
+      const named = steps.map((step) => ({ ...step, where: this.nodeName(step.where), to: step.to && this.nodeName(step.to) }));
+      this.stopDrawing = drawWay(way, named, this.#names(named, deliveries));
+    }
     announce(`Receipt: ${receipt.outcome}`);
   }
 
@@ -79,14 +82,10 @@ export class Push {
     const conns = deliveries.map(({ conn }) => conn).filter(Boolean);
     const several = (list, one) => (list.length > 1 ? `${list.length}` : list.length === 1 ? one(list[0]) : "");
     return [
-      this.#where(steps[0].where), "",
-      exchange ? { sent: "direct", fallback: "fanout" }[exchange.what] : "",
+      steps[0].where, "",
+      exchange ? exchange.where.split(".").at(-1) : "",
       several(owners, (node) => this.nodeName(node)), several(conns, (conn) => conn),
     ];
-  }
-
-  #where(where) {
-    return where === undefined || where === null ? "" : String(where).split(" ").map((word) => this.nodeName(word)).join(" ");
   }
 
   #table(deliveries) {

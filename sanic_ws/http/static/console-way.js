@@ -11,23 +11,41 @@ const ROW = 40;
 const MAX_NAME = 12;
 const EMPTY_ROWS = 4;
 
-/** What each kind of step draws: `[from, to, kind]`, the measured one last. */
+const ANSWER = [[BROKER, NODE, "faint"], [NODE, PUBLISHER, "fallback"]];
+
+/**
+ * What each kind of step draws: `[from, to, kind]`. Every time is the publisher's: that of a line that comes back to
+ * it is when it arrived, so what a node wrote is seen when its answer is heard, and the lines before are faint.
+ */
 const LINES = {
-  accepted: [],
   stored: [[PUBLISHER, REGISTRY, ""]],
   looked_up: [[PUBLISHER, REGISTRY, "faint"], [REGISTRY, PUBLISHER, ""]],
+  registry_away: [[PUBLISHER, REGISTRY, "bad"]],
   sent: [[PUBLISHER, BROKER, ""]],
+  fallback: [[PUBLISHER, BROKER, "fallback"]],
   confirmed: [[BROKER, PUBLISHER, ""]],
   returned: [[BROKER, PUBLISHER, "fallback"]],
-  fallback: [[PUBLISHER, BROKER, "fallback"]],
-  received: [[BROKER, NODE, ""]],
-  written: [[NODE, CLIENT, ""]],
-  answered: [[NODE, PUBLISHER, ""]],
-  acked: [[CLIENT, NODE, ""]],
-  replied: [[CLIENT, NODE, ""]],
+  failed: [[BROKER, PUBLISHER, "bad"]],
+  written: [[BROKER, CLIENT, "faint"], [NODE, PUBLISHER, ""]],
+  waits: ANSWER,
+  overloaded: ANSWER,
+  not_here: ANSWER,
+  expired: ANSWER,
+  left_out: ANSWER,
+  acked: [[CLIENT, NODE, "faint"], [NODE, PUBLISHER, ""]],
+  replied: [[CLIENT, NODE, "faint"], [NODE, PUBLISHER, ""]],
+};
+const HERE = { written: [[PUBLISHER, CLIENT, ""]], acked: [[CLIENT, PUBLISHER, ""]], replied: [[CLIENT, PUBLISHER, ""]] };
+
+/** What another node has said. */
+const ANSWERS = new Set(["written", "waits", "overloaded", "not_here", "expired", "left_out"]);
+
+const WORDS = {
+  stored: "in the mailbox", looked_up: "looked up", registry_away: "registry away", returned: "no such queue",
+  waits: "client is slow", not_here: "not here", left_out: "left out",
 };
 
-/** Draw the steps into a box; each is `{at_ms, what, where}`. */
+/** Draw the steps into a box; each is `{at_ms, what, where, to?}`, the first where it was made. */
 export function drawWay(box, steps, names) {
   const drawing = svg("svg", { role: "img", class: "drawing", "aria-label": steps.length > 0 ? "The way of the push; the list after it says the same" : "The stations of a push" });
   const draw = () => {
@@ -54,12 +72,12 @@ function resize(drawing, width, height) {
   drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
 }
 
-function told({ at_ms: at, what, where }) {
-  return `${ms(at)}: ${words(what)}${where ? `, ${where}` : ""}`;
+function told({ at_ms: at, what, where, to }) {
+  return `${ms(at)}: ${words(what)}, ${where}${to ? ` → ${to}` : ""}`;
 }
 
 function words(what) {
-  return String(what).replaceAll("_", " ");
+  return WORDS[what] ?? String(what).replaceAll("_", " ");
 }
 
 function parts(width, steps, names) {
@@ -72,17 +90,20 @@ function parts(width, steps, names) {
     narrow ? null : svg("text", { class: "at", x: x(lane), y: 25 }, short(names[lane] ?? "")),
     svg("line", { class: "life", x1: x(lane), x2: x(lane), y1: HEAD, y2: bottom }),
   ]).filter(Boolean);
-  steps.forEach((step, n) => made.push(...row(step, HEAD + n * ROW + ROW / 2, x)));
+  steps.forEach((step, n) => made.push(...row(step, steps[0].where, HEAD + n * ROW + ROW / 2, x, narrow)));
   return made;
 }
 
-function row(step, y, x) {
-  const lines = LINES[step.what] ?? [];
+function row({ at_ms: at, what, where, to }, here, y, x, narrow) {
+  const isHere = (what === "written" ? where : to) === here;
+  const lines = (isHere && HERE[what]) || LINES[what] || [];
+  const whose = narrow || where === here || !ANSWERS.has(what) ? "" : ` · ${short(where)}`;
   const made = [
-    svg("text", { class: "time", x: 0, y: y - 1 }, ms(step.at_ms)),
-    svg("text", { class: "what", x: 0, y: y + 12 }, words(step.what)),
+    svg("text", { class: "time", x: 0, y: y - 1 }, ms(at)),
+    svg("text", { class: "what", x: 0, y: y + 12 }, `${words(what)}${whose}`),
   ];
-  lines.forEach(([from, to, kind], n) => made.push(...arrow(x(from), x(to), y + (n - (lines.length - 1)) * 9 + (lines.length - 1) * 4, kind)));
+  const first = y - (lines.length - 1) * 4;
+  lines.forEach(([start, end, kind], n) => made.push(...arrow(x(start), x(end), first + n * 9, kind)));
   if (lines.length === 0) made.push(svg("circle", { class: "mark", cx: x(PUBLISHER), cy: y, r: 4.5 }));
   return made;
 }

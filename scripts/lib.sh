@@ -61,6 +61,9 @@ ensure_servers() {
   [[ ${#missing[@]} -eq 0 ]] || install_packages "${missing[@]}"
 }
 
+# Installs Debian's Chromium where it is missing; false where that is not possible.
+ensure_browser() { installed chromium || install_packages chromium; }
+
 find_python() {
   local python
   for python in "${PYTHON:-python3.11}" python3 python3.12 python3.13; do

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,10 @@ MakeCluster = Callable[..., Cluster]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what `tests/faults/test_random.py` is told."""
+    """Add what `tests/faults/test_random.py` and `tests/browser` are told."""
     parser.addoption("--faults", type=int, default=1, metavar="SEED", help="of the random faults")
     parser.addoption("--faults-seconds", type=int, default=60, help="how long there are random faults")
+    parser.addoption("--screenshots", type=Path, metavar="FOLDER", help="where to keep how pages look")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,10 +2,10 @@
 
 ::
 
-    name.expires.nonce.signature
+    base64url(nonce ␟ expires ␟ name).signature
 
-The name is the key's, in base64url; expires is in seconds since the epoch. The signature is an HMAC-SHA256
-with the key's digest: every node that knows the key knows the ticket.
+The name is the key's; expires is in seconds since the epoch. The signature is an HMAC-SHA256 with the key's
+digest: every node that knows the key knows the ticket.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ SCOPE = "admin"
 _ABOUT = b"sanic_ws console ticket\x00"
 """So that nothing else that may be signed with a key is a ticket."""
 _NONCE_BYTES = 12
+_SEPARATOR = "\x1f"
 
 
 def make_ticket(key: ApiKey, now: float) -> str:
@@ -36,8 +37,8 @@ def make_ticket(key: ApiKey, now: float) -> str:
         key: it.
         now: seconds since the epoch.
     """
-    text = f"{_encode(key.name.encode(errors='surrogateescape'))}.{int(now) + TICKET_S}"
-    text = f"{text}.{secrets.token_urlsafe(_NONCE_BYTES)}"
+    parts = secrets.token_urlsafe(_NONCE_BYTES), str(int(now) + TICKET_S), key.name
+    text = _encode(_SEPARATOR.join(parts).encode(errors="surrogateescape"))
     return f"{text}.{_sign(key, text)}"
 
 
@@ -56,8 +57,13 @@ def is_ticket(text: str, keys: Iterable[ApiKey], now: float) -> bool:
     matching = [
         hmac.compare_digest(_sign(key, signed).encode(), given) for key in keys if SCOPE in key.scopes
     ]
-    # What is signed was written by `make_ticket`.
-    return any(matching) and now < int(signed.split(".")[1])
+    return any(matching) and now < _expires(signed)
+
+
+def _expires(signed: str) -> int:
+    """Read when a ticket ends; only of what was signed, and so written by `make_ticket`."""
+    content = base64.urlsafe_b64decode(signed + "=" * (-len(signed) % 4))
+    return int(content.decode(errors="surrogateescape").split(_SEPARATOR)[1])
 
 
 def _sign(key: ApiKey, text: str) -> str:

@@ -66,7 +66,8 @@ class Feed:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 if self._telling is not None:
                     await self._telling
-                await self._send(self._snapshot())
+                if self._elsewhere:
+                    await self._send(self._snapshot())
 
     @property
     def _watched_here(self) -> bool:

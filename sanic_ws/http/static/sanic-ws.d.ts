@@ -7,6 +7,7 @@ export type ErrorCode =
   | "closed" // the client is closed for good
   | "connect_failed" // `url` or `token` failed, or made no address; it is tried again
   | "connection_lost" // it broke before the node confirmed; the node may have the message
+  | "invalid_sign" // `sign` is no connection id
   | "no_websocket" // there is no WebSocket here, and no constructor was given
   | "not_open" // there is no connection at this moment
   | "queue_full" // too much waits to be sent
@@ -82,7 +83,7 @@ export interface Options {
   groups?: string[];
   /** Messages that may wait while there is no connection (100). */
   queueSize?: number;
-  /** Whether a push is confirmed once its handlers have run and none has thrown (false). */
+  /** Whether a push is confirmed once its handlers have ended and none has failed (false). */
   autoAck?: boolean;
   /** The n-th try to reconnect comes after 0 to `backoffMs` * 2^n ms (500), at most `backoffCapMs` (30,000). */
   backoffMs?: number;

@@ -5,14 +5,17 @@ const EXPIRED = 4401;
 const TOO_MANY = 4429;
 const LOST = 1006;
 const CLOSE_FOLLOWS = new Set(["identity_taken", "replaced", "too_many_connections"]);
+const AGAIN = new Set(["connection_lost", "rate_limited"]);
 const DEFAULTS = {
   resume: true, autoAck: false, groups: [], tokenIn: "message", queueSize: 100, random: Math.random,
   backoffMs: 500, backoffCapMs: 30_000, slowMs: 30_000, stableMs: 10_000, connectTimeoutMs: 10_000, pongTimeoutMs: 10_000,
 };
+const SIGN = /^[\w.~:-]{1,128}$/;
 const MEMORY = 1000; // ids of durable messages
 const MAX_BUFFERED_BYTES = 1 << 20;
 const RATE_HOLD_MS = 1000; // a node tells at most once in this time that it drops messages
 const OLD_MS = 60_000; // by how much clocks may differ
+const LONGEST_MS = 3_600_000; // that is waited because a node says so
 
 /** Why something did not come about: `code` is the node's, or one of those in sanic-ws.d.ts. */
 export class GatewayError extends Error {
@@ -71,6 +74,8 @@ export class Client {
     if (!this.#WebSocket) {
       throw new GatewayError("no_websocket", "there is no WebSocket here: give a constructor as options.WebSocket");
     }
+    if (!SIGN.test(this.#options.sign)) throw new GatewayError("invalid_sign", "sign: 1 to 128 of A-Z a-z 0-9 . _ ~ : -");
+    if (typeof url === "string") this.#address(url); // throws where it is none
     this.lastId = this.#options.since || undefined;
     for (const group of this.#options.groups) this.#groups.set(group, { change: "join", waits: promised() });
     globalThis.addEventListener?.("online", this.#wake);
@@ -122,6 +127,7 @@ export class Client {
     const current = () => turn === this.#turn;
     this.#eager = false;
     this.#setState("connecting");
+    if (!current()) return;
     this.#timer("connect", this.#options.connectTimeoutMs, () => this.#end(LOST, "connecting took too long"));
     let token;
     try {
@@ -195,10 +201,9 @@ export class Client {
     this.#clear("connect");
     this.#refused = false;
     this.#timer("stable", this.#options.stableMs, () => (this.#attempts = 0));
-    this.#setState("open");
-    for (const group of this.#groups.keys()) this.#tell(group);
-    this.#flush();
     this.#watch();
+    this.#setState("open");
+    this.#catchUp();
   }
 
   /** Take in that the connection has ended, whoever ended it, and do what its close code asks for. */
@@ -212,16 +217,21 @@ export class Client {
   }
 
   #drop() {
+    this.state = "waiting"; // before handlers are told of anything
     const socket = this.#socket;
     this.#socket = null;
     this.#turn++;
     this.#clear(...this.#timers.keys());
     socket?.close();
-    const reason = ["connection_lost", "the connection broke: the node may have it, or not"];
-    for (const { reject } of this.#asked.values()) reject(new GatewayError(...reason));
-    this.#asked.clear();
     this.#probe = 0;
-    for (const message of this.#sent.splice(0)) this.#fail(message, ...reason);
+    this.#rejectAll("connection_lost", "the connection broke: the node may have it, or not");
+  }
+
+  /** Give up what the node has not confirmed. */
+  #rejectAll(code, reason) {
+    for (const { reject } of this.#asked.values()) reject(new GatewayError(code, reason));
+    this.#asked.clear();
+    for (const message of this.#sent.splice(0)) this.#fail(message, code, reason);
   }
 
   /** Return after how many ms to come back; null: not at all. */
@@ -236,7 +246,7 @@ export class Client {
       if (this.#refused || typeof token !== "function") return null;
       this.#refused = true;
     } else if (told !== null) {
-      return Number(told);
+      return Math.min(Number(told), LONGEST_MS);
     }
     this.#eager = true;
     return random() * Math.min(backoffCapMs, backoffMs * 2 ** this.#attempts++);
@@ -295,6 +305,7 @@ export class Client {
     },
     error: (data, { id }) => this.#refuse(new GatewayError(data.code, data.message, { id, field: data.field })),
   };
+
   #push(message) {
     const { id, type, data, prev } = message;
     if (prev !== undefined) {
@@ -307,8 +318,10 @@ export class Client {
     const answer = (kind, more) => this.#respond(turn, kind, { id, ...more });
     message.ack = () => answer("ack");
     message.reply = (reply) => answer("reply", { data: reply });
-    const handled = [type, "*"].map((name) => this.#call(this.#handlers.push.get(name), data, message));
-    if (this.#options.autoAck && id && handled.includes(true)) message.ack();
+    const calls = [type, "*"].flatMap((name) => this.#call(this.#handlers.push.get(name), data, message));
+    if (this.#options.autoAck && id && calls.length) {
+      Promise.all(calls).then((ends) => void (ends.every(Boolean) && message.ack()));
+    }
   }
 
   /** Say whether a message is of a time for which nobody has asked. */
@@ -331,11 +344,11 @@ export class Client {
   }
 
   /** Send nothing for a while; what the node has not confirmed it may have dropped. */
-  #hold({ code, message: reason }) {
+  #hold(error) {
+    this.#timer("hold", RATE_HOLD_MS, () => this.#catchUp());
     this.#clear("pong");
     this.#probe = 0;
-    for (const message of this.#sent.splice(0)) this.#fail(message, code, reason);
-    this.#timer("hold", RATE_HOLD_MS, () => this.#flush());
+    this.#rejectAll(error.code, error.message);
   }
 
   // Sending
@@ -355,6 +368,7 @@ export class Client {
   }
 
   #transmit(message) {
+    if (!this.#socket) return this.#fail(message, "connection_lost", "the connection has ended");
     if (new TextEncoder().encode(message.text).length > this.#maxBytes) {
       return this.#fail(message, "too_large", `a message may have ${this.#maxBytes} bytes`);
     }
@@ -367,8 +381,10 @@ export class Client {
     this.#ping();
   }
 
-  #flush() {
-    this.#clear("hold");
+  /** Say and send what has waited. */
+  #catchUp() {
+    if (this.state !== "open") return;
+    for (const group of this.#groups.keys()) this.#tell(group);
     for (const message of this.#queue.splice(0)) this.#transmit(message);
   }
 
@@ -380,7 +396,7 @@ export class Client {
 
   #respond(turn, type, data) {
     const message = this.#message(type, data);
-    if (turn === this.#turn && this.#socket) this.#transmit(message);
+    if (turn === this.#turn) this.#transmit(message);
     else this.#fail(message, "connection_lost", "the connection that the push came by has ended");
     return message.waits.promise;
   }
@@ -420,7 +436,7 @@ export class Client {
       entry.waits.resolve();
       if (entry.change === "leave" && isCurrent()) this.#groups.delete(group);
     } catch (error) {
-      if (error.code === "connection_lost") return;
+      if (AGAIN.has(error.code)) return;
       if (isCurrent() && error.code !== "unavailable") this.#groups.delete(group);
       entry.waits.reject(error);
       this.#emit("error", error);
@@ -463,26 +479,21 @@ export class Client {
     return () => handlers.get(name)?.delete(handler);
   }
 
-  /** Call handlers; say whether there were any and none of them failed. What they throw does not come further. */
-  #call(handlers, ...values) {
-    let well = Boolean(handlers?.size);
-    for (const handler of [...(handlers ?? [])]) {
+  /** Call handlers; return for each whether all went well, in time. What they throw does not come further. */
+  #call(handlers = [], ...values) {
+    return [...handlers].map(async (handler) => {
       try {
-        handler(...values)?.catch?.((error) => this.#report(error));
+        await handler(...values);
+        return true;
       } catch (error) {
-        well = false;
-        this.#report(error);
+        console.error("sanic-ws: a handler failed", error);
+        return false;
       }
-    }
-    return well;
+    });
   }
 
-  #report(error) {
-    console.error("sanic-ws: a handler failed", error);
-  }
-
-  #emit(event, detail, ...more) {
-    this.#call(this.#handlers.own.get(event), detail, ...more);
+  #emit(event, ...details) {
+    this.#call(this.#handlers.own.get(event), ...details);
   }
 
   #setState(state, about = {}) {

@@ -93,8 +93,8 @@ export class Push {
     const rows = deliveries.slice(0, 50).map((one) => element("tr", {},
       element("td", {}, element("code", {}, one.conn ?? "–")), element("td", { title: one.node }, one.node === null ? "–" : this.nodeName(one.node)),
       element("td", {}, one.route ?? "–"), element("td", {}, one.outcome), element("td", { class: "number" }, ms(one.latency_ms))));
-    return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deliveries" },
-      element("table", { class: "deliveries" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
+    return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deliveries, to be scrolled" },
+      element("table", { class: "deliveries", "aria-label": "Deliveries" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
   }
 }
 

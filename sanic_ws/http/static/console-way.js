@@ -41,7 +41,7 @@ const HERE = { written: [[PUBLISHER, CLIENT, ""]], acked: [[CLIENT, PUBLISHER, "
 const ANSWERS = new Set(["written", "waits", "overloaded", "not_here", "expired", "left_out"]);
 
 const WORDS = {
-  stored: "in the mailbox", looked_up: "looked up", registry_away: "registry away", returned: "no such queue",
+  stored: "in the mailbox", looked_up: "looked up", registry_away: "registry away", returned: "no queue",
   waits: "client is slow", not_here: "not here", left_out: "left out",
 };
 

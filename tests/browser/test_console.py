@@ -122,9 +122,8 @@ async def test_finds_a_group_and_fills_the_form_from_it(nodes, open_console, con
     page = await open_console(nodes[0])
     group, client = unique("group"), await connect(nodes[1], unique())
     await expect(await find(page, "group", group)).to_contain_text("Nobody is in this group.")
-    assert (
-        await call(nodes[0], "PUT", f"/api/v1/groups/{group}/connections/{quote(client.conn)}")
-    ).status == 200
+    joined = await call(nodes[0], "PUT", f"/api/v1/groups/{group}/connections/{client.conn}")
+    assert joined.status == 200
     found = await find(page, "group", group)
     await expect(found.get_by_role("heading", name="1 connection")).to_be_visible()
     await expect(found.locator(".facts")).to_contain_text(nodes[1].name)
@@ -140,6 +139,7 @@ async def test_drained_killed_and_back(make_cluster, open_console, connect):
     page = await open_console(home, AWAY)
     client = await connect(drained)
     await is_in(page, drained, "ready")
+    await expect(row(page, drained).locator("[data-label=Connections]")).to_have_text("1")
     await row(page, drained).get_by_role("button", name="Drain").click()
     await expect(page.get_by_role("alertdialog")).to_contain_text("1 connection")
     await confirm(page, "Drain")

@@ -1,4 +1,4 @@
-"""The console's page, for everybody: keyboard, small screens, colours, what screen readers find; its picture."""
+"""The console's page for everybody: keyboard, small screens, colours, screen readers; and its picture."""
 
 import asyncio
 from contextlib import suppress

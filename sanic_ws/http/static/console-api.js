@@ -46,7 +46,11 @@ async function request(method, path, body, { key, timeoutMs = TIMEOUT_MS, take =
   let answer;
   try {
     response = await fetch(path, {
-      method, headers, signal, cache: "no-store", credentials: "omit",
+      method,
+      headers,
+      signal,
+      cache: "no-store",
+      credentials: "omit",
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     answer = await response.json().catch((cause) => (signal.aborted ? Promise.reject(cause) : null));

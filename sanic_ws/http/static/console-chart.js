@@ -3,6 +3,7 @@
 import { element, svg, write } from "./console-dom.js";
 
 const SECONDS = 180;
+const SECONDS_AT_FIRST = 60; // Until there is more than that to show.
 const HEIGHT = 168;
 const LEFT = 52;
 const BOTTOM = 20;
@@ -22,6 +23,7 @@ export class Chart {
     this.options = options;
     this.points = [];
     this.series = [];
+    this.seconds = SECONDS_AT_FIRST;
     this.pointed = null;
     this.root = svg("svg", { role: "img", tabindex: 0, height: HEIGHT, class: "plot" });
     box.append(this.root);
@@ -36,6 +38,8 @@ export class Chart {
   show(points, series) {
     this.points = points.slice(-SECONDS - 1);
     this.series = series;
+    const known = points.length > 0 ? points.at(-1).at - points[0].at : 0;
+    this.seconds = known > SECONDS_AT_FIRST * 1000 ? SECONDS : SECONDS_AT_FIRST;
     this.draw();
   }
 
@@ -63,7 +67,7 @@ export class Chart {
 
   #x(at) {
     const now = this.points.at(-1)?.at ?? 0;
-    return LEFT + (this.width - LEFT - 2) * (1 - (now - at) / (SECONDS * 1000));
+    return LEFT + (this.width - LEFT - 2) * (1 - (now - at) / (this.seconds * 1000));
   }
 
   #axes({ ticks, y }) {
@@ -73,10 +77,12 @@ export class Chart {
       made.push(svg("line", { class: "rule", x1: LEFT, x2: this.width, y1: at, y2: at }));
       made.push(svg("text", { class: "tick end", x: LEFT - 8, y: at + 3.5 }, this.options.tick(tick)));
     }
-    for (const minutes of [3, 2, 1, 0]) {
-      const x = LEFT + (this.width - LEFT - 2) * (1 - (minutes * 60) / SECONDS);
-      const place = minutes === 0 ? "end" : minutes * 60 === SECONDS ? "" : "middle";
-      made.push(svg("text", { class: `tick ${place}`, x, y: HEIGHT - 4 }, minutes === 0 ? "now" : `−${minutes} min`));
+    for (const part of [3, 2, 1, 0]) {
+      const before = (part * this.seconds) / 3;
+      const x = LEFT + (this.width - LEFT - 2) * (1 - part / 3);
+      const text = this.seconds === SECONDS ? `−${before / 60} min` : `−${before} s`;
+      const kind = `tick ${["end", "middle", "middle", ""][part]}`;
+      made.push(svg("text", { class: kind, x, y: HEIGHT - 4 }, part === 0 ? "now" : text));
     }
     return made;
   }
@@ -90,7 +96,11 @@ export class Chart {
       const at = (n, level) => `${this.#x(this.points[n].at).toFixed(1)},${y(level[n]).toFixed(1)}`;
       const some = runs(this.points, ({ values }) => values[name] > 0);
       // From the point before to the point after, so that a single one can be seen.
-      const wide = some.map((run) => [Math.max(0, run[0] - 1), ...run, Math.min(this.points.length - 1, run.at(-1) + 1)]);
+      const wide = some.map((run) => [
+        Math.max(0, run[0] - 1),
+        ...run,
+        Math.min(this.points.length - 1, run.at(-1) + 1),
+      ]);
       return wide.flatMap((run) => {
         const top = run.map((n) => at(n, base));
         const under = run.map((n) => at(n, low)).reverse();
@@ -109,7 +119,10 @@ export class Chart {
       runs(this.points, ({ values }) => Number.isFinite(values[name])).map((run) => {
         const points = run.map((n) => [this.#x(this.points[n].at), y(this.points[n].values[name])]);
         if (points.length === 1) points.unshift([points[0][0] - 2, points[0][1]]);
-        return svg("polyline", { class: `line ${kind}`, points: points.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ") });
+        return svg("polyline", {
+          class: `line ${kind}`,
+          points: points.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" "),
+        });
       }),
     );
   }
@@ -146,7 +159,10 @@ export class Chart {
   #write() {
     const last = this.points.length - 1;
     const { at, values } = this.points[this.pointed ?? last] ?? { values: {} };
-    const when = this.pointed === null || this.pointed === last ? "now" : `${Math.round((this.points[last].at - at) / 1000)} s ago`;
+    const when =
+      this.pointed === null || this.pointed === last
+        ? "now"
+        : `${Math.round((this.points[last].at - at) / 1000)} s ago`;
     while (this.legend.children.length > this.series.length + 1) this.legend.lastChild.remove();
     while (this.legend.children.length < this.series.length + 1) {
       this.legend.append(element("li", {}, element("i", { "aria-hidden": "true" }), element("span"), element("b")));
@@ -188,7 +204,10 @@ function linear(values) {
   const most = Math.max(1, ...values);
   const raw = most / 3;
   const size = 10 ** Math.floor(Math.log10(raw));
-  const step = Math.max(1, [1, 2, 5, 10].map((factor) => factor * size).find((one) => one >= raw));
+  const step = Math.max(
+    1,
+    [1, 2, 5, 10].map((factor) => factor * size).find((one) => one >= raw),
+  );
   const top = Math.ceil(most / step) * step;
   const ticks = [];
   for (let tick = 0; tick <= top + step / 2; tick += step) ticks.push(tick);

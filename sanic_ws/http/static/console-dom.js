@@ -44,9 +44,23 @@ export function ask(title, text, yes) {
     const done = new AbortController();
     const { signal } = done;
     let agreed = false;
-    id("ask-yes").addEventListener("click", () => { agreed = true; dialog.close(); }, { signal });
+    id("ask-yes").addEventListener(
+      "click",
+      () => {
+        agreed = true;
+        dialog.close();
+      },
+      { signal },
+    );
     id("ask-no").addEventListener("click", () => dialog.close(), { signal });
-    dialog.addEventListener("close", () => { done.abort(); resolve(agreed); }, { signal });
+    dialog.addEventListener(
+      "close",
+      () => {
+        done.abort();
+        resolve(agreed);
+      },
+      { signal },
+    );
     dialog.showModal();
   });
 }
@@ -58,7 +72,8 @@ export const announce = (() => {
   return (text) => {
     if (!waiting.includes(text)) waiting.push(text);
     timer ??= setTimeout(() => {
-      id("announcer").textContent = waiting.length > 4 ? `${waiting.slice(0, 4).join(". ")}, and more` : waiting.join(". ");
+      id("announcer").textContent =
+        waiting.length > 4 ? `${waiting.slice(0, 4).join(". ")}, and more` : waiting.join(". ");
       waiting = [];
       timer = null;
     }, 1000);

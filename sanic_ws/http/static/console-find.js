@@ -25,7 +25,8 @@ export class Find {
     const asked = (this.asked = Symbol("search"));
     let made;
     try {
-      if (kind === "conn") made = this.#connections([await call("GET", `/api/v1/connections/${encodeURIComponent(name)}`)]);
+      if (kind === "conn")
+        made = this.#connections([await call("GET", `/api/v1/connections/${encodeURIComponent(name)}`)]);
       else if (kind === "user") made = this.#user(await call("GET", `/api/v1/users?${new URLSearchParams(user)}`));
       else made = this.#group(await call("GET", `/api/v1/groups/${encodeURIComponent(name)}`));
     } catch (error) {
@@ -39,8 +40,15 @@ export class Find {
 
   #user({ user, connections }) {
     if (connections.length === 0) return [element("p", { class: "empty" }, "This user has no connection.")];
-    const push = element("button", { type: "button", class: "small", onclick: () => this.onPush("user", user.userId, user) }, "Push to the user");
-    return [element("div", { class: "found-head" }, element("h3", {}, plural(connections.length, "connection")), push), ...this.#connections(connections)];
+    const push = element(
+      "button",
+      { type: "button", class: "small", onclick: () => this.onPush("user", user.userId, user) },
+      "Push to the user",
+    );
+    return [
+      element("div", { class: "found-head" }, element("h3", {}, plural(connections.length, "connection")), push),
+      ...this.#connections(connections),
+    ];
   }
 
   #connections(connections) {
@@ -48,19 +56,44 @@ export class Find {
   }
 
   #connection({ conn, node, session, user, since }) {
-    const whose = user === null ? "nobody yet" : Object.entries(user).filter(([, value]) => value !== null && value !== "").map(([key, value]) => `${key} ${value}`).join(" · ");
+    const whose =
+      user === null
+        ? "nobody yet"
+        : Object.entries(user)
+            .filter(([, value]) => value !== null && value !== "")
+            .map(([key, value]) => `${key} ${value}`)
+            .join(" · ");
     const kick = element("button", { type: "button", class: "small danger", "aria-label": `Kick ${conn}` }, "Kick");
-    const push = element("button", { type: "button", class: "small", "aria-label": `Push to ${conn}`, onclick: () => this.onPush("conn", conn) }, "Push");
-    const result = element("article", { class: "result" },
+    const push = element(
+      "button",
+      { type: "button", class: "small", "aria-label": `Push to ${conn}`, onclick: () => this.onPush("conn", conn) },
+      "Push",
+    );
+    const result = element(
+      "article",
+      { class: "result" },
       element("h3", {}, element("code", {}, conn)),
-      facts([["on", element("span", { title: node }, this.nodeName(node))], ["since", `${clock(since)}, ${ago(since)}`], ["whose", whose], ["session", element("code", {}, session)]]),
-      element("div", { class: "acts" }, push, kick));
+      facts([
+        ["on", element("span", { title: node }, this.nodeName(node))],
+        ["since", `${clock(since)}, ${ago(since)}`],
+        ["whose", whose],
+        ["session", element("code", {}, session)],
+      ]),
+      element("div", { class: "acts" }, push, kick),
+    );
     kick.addEventListener("click", () => this.#kick(conn, node, result));
     return result;
   }
 
   async #kick(conn, node, result) {
-    if (!(await ask("Kick this connection?", `${conn} on ${this.nodeName(node)} is closed with 4403; a client that keeps to the protocol stays away.`, "Kick"))) return;
+    if (
+      !(await ask(
+        "Kick this connection?",
+        `${conn} on ${this.nodeName(node)} is closed with 4403; a client that keeps to the protocol stays away.`,
+        "Kick",
+      ))
+    )
+      return;
     const [push, kick] = result.querySelectorAll("button");
     push.disabled = kick.disabled = true;
     let text;
@@ -79,15 +112,29 @@ export class Find {
 
   #group({ group, connections, nodes }) {
     if (nodes.length === 0) return [element("p", { class: "empty" }, "Nobody is in this group.")];
-    const title = connections === null ? "A number that is not known: a node does not answer" : plural(connections, "connection");
-    const push = element("button", { type: "button", class: "small", onclick: () => this.onPush("group", group) }, "Push to the group");
+    const title =
+      connections === null ? "A number that is not known: a node does not answer" : plural(connections, "connection");
+    const push = element(
+      "button",
+      { type: "button", class: "small", onclick: () => this.onPush("group", group) },
+      "Push to the group",
+    );
     return [
       element("div", { class: "found-head" }, element("h3", {}, title), push),
-      facts(nodes.map((one) => [this.nodeName(one.node), one.connections === null ? "no answer" : count(one.connections)])),
+      facts(
+        nodes.map((one) => [
+          this.nodeName(one.node),
+          one.connections === null ? "no answer" : count(one.connections),
+        ]),
+      ),
     ];
   }
 }
 
 function facts(entries) {
-  return element("dl", { class: "facts" }, ...entries.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))));
+  return element(
+    "dl",
+    { class: "facts" },
+    ...entries.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value))),
+  );
 }

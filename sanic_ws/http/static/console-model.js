@@ -8,6 +8,21 @@ const KEEP_MS = LATENCY_MS + 1500;
 const GONE_MS = 60_000; // For so long a node that left can still be seen.
 const MAX_NODES = 512;
 
+/** What states are called on the page. */
+export const STATES = {
+  ready: "ready",
+  unready: "not ready",
+  draining: "draining",
+  deaf: "deaf",
+  silent: "silent",
+  gone: "gone",
+  unknown: "unknown",
+};
+
+/** Counters of a snapshot. */
+export const pushes = (data) => Object.values(data.pushes?.by_route ?? {}).reduce((all, one) => all + one, 0);
+export const fallbacks = (data) => data.fallbacks ?? 0;
+
 /** One node, as its snapshots and the registry's list show it. */
 class Seen {
   constructor(id, now) {
@@ -39,6 +54,10 @@ class Seen {
   rate(read) {
     const ends = this.ends(RATE_MS);
     return ends === null ? null : Math.max(0, (read(ends.last.data) - read(ends.first.data)) / ends.seconds);
+  }
+
+  get connections() {
+    return this.data.connections ?? this.listed?.connections ?? 0;
   }
 
   get name() {

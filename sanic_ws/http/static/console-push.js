@@ -7,7 +7,14 @@ import { count, ms } from "./console-text.js";
 import { drawWay } from "./console-way.js";
 
 const TONES = {
-  delivered: "good", acked: "good", stored: "good", offline: "warn", overloaded: "warn", partial: "warn", unavailable: "bad", unknown: "bad",
+  delivered: "good",
+  acked: "good",
+  stored: "good",
+  offline: "warn",
+  overloaded: "warn",
+  partial: "warn",
+  unavailable: "bad",
+  unknown: "bad",
 };
 
 /** The form: `nodeName` gives the name of a node's id. */
@@ -31,7 +38,10 @@ export class Push {
     button.disabled = true;
     write(button, "Pushing …");
     try {
-      const answer = await call("POST", "/api/v1/console/push", body, { timeoutMs: body.timeout_ms + 10_000, take: [503, 504] });
+      const answer = await call("POST", "/api/v1/console/push", body, {
+        timeoutMs: body.timeout_ms + 10_000,
+        take: [503, 504],
+      });
       this.#show(answer);
     } catch (error) {
       showError(errors, error.message, fieldAt(error.field));
@@ -47,14 +57,22 @@ export class Push {
     const type = id("push-type").value.trim();
     if (type === "") return wrong("push-type", "A push needs a type.");
     const timeout = Number(id("push-timeout").value);
-    if (!Number.isInteger(timeout) || timeout < 1 || timeout > 60_000) return wrong("push-timeout", "A whole number from 1 to 60000.");
+    if (!Number.isInteger(timeout) || timeout < 1 || timeout > 60_000)
+      return wrong("push-timeout", "A whole number from 1 to 60000.");
     let data;
     try {
       data = JSON.parse(id("push-data").value || "null");
     } catch (error) {
       return wrong("push-data", `This is not JSON: ${error.message}`);
     }
-    return { to: this.target.toJSON(), type, data, wait: id("push-wait").value, offline: id("push-offline").value, timeout_ms: timeout };
+    return {
+      to: this.target.toJSON(),
+      type,
+      data,
+      wait: id("push-wait").value,
+      offline: id("push-offline").value,
+      timeout_ms: timeout,
+    };
   }
 
   #show({ receipt, steps = [] }) {
@@ -62,14 +80,28 @@ export class Push {
     const deliveries = receipt.deliveries ?? [];
     const way = element("div", { class: "drawn" });
     id("receipt").replaceChildren(
-      element("div", { class: "outcome", "data-tone": TONES[receipt.outcome] ?? "" }, element("strong", {}, receipt.outcome), element("span", {}, counts(receipt))),
+      element(
+        "div",
+        { class: "outcome", "data-tone": TONES[receipt.outcome] ?? "" },
+        element("strong", {}, receipt.outcome),
+        element("span", {}, counts(receipt)),
+      ),
       steps.length > 0 ? way : element("p", { class: "empty" }, "No step of it was measured."),
       ...(deliveries.length > 0 ? [this.#table(deliveries)] : []),
-      element("details", {}, element("summary", {}, "Receipt as JSON"), element("pre", { tabindex: 0 }, JSON.stringify(receipt, null, 2))),
+      element(
+        "details",
+        {},
+        element("summary", {}, "Receipt as JSON"),
+        element("pre", { tabindex: 0 }, JSON.stringify(receipt, null, 2)),
+      ),
     );
     write(id("way-total"), steps.length > 0 ? ms(steps.at(-1).at_ms) : "");
     if (steps.length > 0) {
-      const named = steps.map((step) => ({ ...step, where: this.nodeName(step.where), to: step.to && this.nodeName(step.to) }));
+      const named = steps.map((step) => ({
+        ...step,
+        where: this.nodeName(step.where),
+        to: step.to && this.nodeName(step.to),
+      }));
       this.stopDrawing = drawWay(way, named, this.#names(named, deliveries));
     }
     announce(`Receipt: ${receipt.outcome}`);
@@ -82,19 +114,41 @@ export class Push {
     const conns = deliveries.map(({ conn }) => conn).filter(Boolean);
     const several = (list, one) => (list.length > 1 ? `${list.length}` : list.length === 1 ? one(list[0]) : "");
     return [
-      steps[0].where, "",
+      steps[0].where,
+      "",
       exchange ? exchange.where.split(".").at(-1) : "",
-      several(owners, (node) => this.nodeName(node)), several(conns, (conn) => conn),
+      several(owners, (node) => this.nodeName(node)),
+      several(conns, (conn) => conn),
     ];
   }
 
   #table(deliveries) {
-    const head = ["Connection", "Node", "Route", "Outcome", "Latency"].map((name, n) => element("th", { scope: "col", class: n === 4 ? "number" : null }, name));
-    const rows = deliveries.slice(0, 50).map((one) => element("tr", {},
-      element("td", {}, element("code", {}, one.conn ?? "–")), element("td", { title: one.node }, one.node === null ? "–" : this.nodeName(one.node)),
-      element("td", {}, one.route ?? "–"), element("td", {}, one.outcome), element("td", { class: "number" }, ms(one.latency_ms))));
-    return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deliveries, to be scrolled" },
-      element("table", { class: "deliveries", "aria-label": "Deliveries" }, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
+    const head = ["Connection", "Node", "Route", "Outcome", "Latency"].map((name, n) =>
+      element("th", { scope: "col", class: n === 4 ? "number" : null }, name),
+    );
+    const rows = deliveries
+      .slice(0, 50)
+      .map((one) =>
+        element(
+          "tr",
+          {},
+          element("td", {}, element("code", {}, one.conn ?? "–")),
+          element("td", { title: one.node }, one.node === null ? "–" : this.nodeName(one.node)),
+          element("td", {}, one.route ?? "–"),
+          element("td", {}, one.outcome),
+          element("td", { class: "number" }, ms(one.latency_ms)),
+        ),
+      );
+    return element(
+      "div",
+      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deliveries, to be scrolled" },
+      element(
+        "table",
+        { class: "deliveries", "aria-label": "Deliveries" },
+        element("thead", {}, element("tr", {}, ...head)),
+        element("tbody", {}, ...rows),
+      ),
+    );
   }
 }
 
@@ -108,5 +162,9 @@ function counts(receipt) {
 function fieldAt(field) {
   if (!field) return null;
   const inputs = [...id("push-form").querySelectorAll("[data-field]")];
-  return inputs.find((input) => input.dataset.field === field) ?? inputs.find((input) => field.startsWith(input.dataset.field)) ?? null;
+  return (
+    inputs.find((input) => input.dataset.field === field) ??
+    inputs.find((input) => field.startsWith(input.dataset.field)) ??
+    null
+  );
 }

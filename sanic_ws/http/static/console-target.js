@@ -22,7 +22,12 @@ export class Target {
 
   /** The user that is meant; fields that are empty are left out. */
   get user() {
-    const fields = { userId: this.name, tenantId: this.#text("tenant"), bankId: this.#text("bank"), fromType: this.#text("from") };
+    const fields = {
+      userId: this.name,
+      tenantId: this.#text("tenant"),
+      bankId: this.#text("bank"),
+      fromType: this.#text("from"),
+    };
     return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ""));
   }
 
@@ -35,7 +40,11 @@ export class Target {
   set(kind, name, user = null) {
     this.#at("kind").value = kind;
     this.#at("id").value = name;
-    for (const [field, key] of [["tenant", "tenantId"], ["bank", "bankId"], ["from", "fromType"]]) {
+    for (const [field, key] of [
+      ["tenant", "tenantId"],
+      ["bank", "bankId"],
+      ["from", "fromType"],
+    ]) {
       this.#at(field).value = user?.[key] ?? "";
     }
     this.#arrange();

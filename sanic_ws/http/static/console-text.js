@@ -45,7 +45,12 @@ export function ago(time, now = Date.now()) {
 }
 
 export function clock(time = Date.now()) {
-  return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return new Date(time).toLocaleTimeString([], {
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+    hour12: false,
+  });
 }
 
 export function plural(number, noun) {

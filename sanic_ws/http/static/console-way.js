@@ -11,7 +11,10 @@ const ROW = 40;
 const MAX_NAME = 12;
 const EMPTY_ROWS = 4;
 
-const ANSWER = [[BROKER, NODE, "faint"], [NODE, PUBLISHER, "fallback"]];
+const ANSWER = [
+  [BROKER, NODE, "faint"],
+  [NODE, PUBLISHER, "fallback"],
+];
 
 /**
  * What each kind of step draws: `[from, to, kind]`. Every time is the publisher's: that of a line that comes back to
@@ -19,35 +22,61 @@ const ANSWER = [[BROKER, NODE, "faint"], [NODE, PUBLISHER, "fallback"]];
  */
 const LINES = {
   stored: [[PUBLISHER, REGISTRY, ""]],
-  looked_up: [[PUBLISHER, REGISTRY, "faint"], [REGISTRY, PUBLISHER, ""]],
+  looked_up: [
+    [PUBLISHER, REGISTRY, "faint"],
+    [REGISTRY, PUBLISHER, ""],
+  ],
   registry_away: [[PUBLISHER, REGISTRY, "bad"]],
   sent: [[PUBLISHER, BROKER, ""]],
   fallback: [[PUBLISHER, BROKER, "fallback"]],
   confirmed: [[BROKER, PUBLISHER, ""]],
   returned: [[BROKER, PUBLISHER, "fallback"]],
   failed: [[BROKER, PUBLISHER, "bad"]],
-  written: [[BROKER, CLIENT, "faint"], [NODE, PUBLISHER, ""]],
+  written: [
+    [BROKER, CLIENT, "faint"],
+    [NODE, PUBLISHER, ""],
+  ],
   waits: ANSWER,
   overloaded: ANSWER,
   not_here: ANSWER,
   expired: ANSWER,
   left_out: ANSWER,
-  acked: [[CLIENT, NODE, "faint"], [NODE, PUBLISHER, ""]],
-  replied: [[CLIENT, NODE, "faint"], [NODE, PUBLISHER, ""]],
+  acked: [
+    [CLIENT, NODE, "faint"],
+    [NODE, PUBLISHER, ""],
+  ],
+  replied: [
+    [CLIENT, NODE, "faint"],
+    [NODE, PUBLISHER, ""],
+  ],
 };
-const HERE = { written: [[PUBLISHER, CLIENT, ""]], acked: [[CLIENT, PUBLISHER, ""]], replied: [[CLIENT, PUBLISHER, ""]] };
+const HERE = {
+  written: [[PUBLISHER, CLIENT, ""]],
+  acked: [[CLIENT, PUBLISHER, ""]],
+  replied: [[CLIENT, PUBLISHER, ""]],
+};
 
 /** What another node has said. */
 const ANSWERS = new Set(["written", "waits", "overloaded", "not_here", "expired", "left_out"]);
 
 const WORDS = {
-  stored: "in the mailbox", looked_up: "looked up", registry_away: "registry away", returned: "no queue",
-  waits: "client is slow", not_here: "not here", left_out: "left out",
+  stored: "in the mailbox",
+  looked_up: "looked up",
+  registry_away: "registry away",
+  returned: "no queue",
+  waits: "client is slow",
+  not_here: "not here",
+  left_out: "left out",
 };
 
 /** Draw the steps into a box; each is `{at_ms, what, where, to?}`, the first where it was made. */
 export function drawWay(box, steps, names) {
-  const drawing = svg("svg", { role: "img", class: "drawing", "aria-label": steps.length > 0 ? "The way of the push; the list after it says the same" : "The stations of a push" });
+  const drawing = svg("svg", {
+    role: "img",
+    class: "drawing",
+    "aria-label":
+      steps.length > 0 ? "The way of the push; the list after it says the same" : "The stations of a push",
+  });
   const draw = () => {
     const width = box.clientWidth;
     if (width > 0) drawing.replaceChildren(...parts(width, steps, names));

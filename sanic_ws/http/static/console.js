@@ -2,23 +2,25 @@
 
 import { connect } from "./sanic-ws.js";
 import { forgetKey, hasKey, signIn, ticket } from "./console-api.js";
-import { Chart } from "./console-chart.js";
 import { announce, id, setData, write } from "./console-dom.js";
+import { showFigures } from "./console-figures.js";
 import { Find } from "./console-find.js";
+import { History } from "./console-history.js";
 import { listenForKeys } from "./console-keys.js";
 import { Cluster } from "./console-model.js";
-import { NodeTable, showFigures } from "./console-nodes.js";
+import { NodeTable } from "./console-nodes.js";
 import { Push } from "./console-push.js";
-import { clock, ms, rate } from "./console-text.js";
+import { clock } from "./console-text.js";
 import { startTheme } from "./console-theme.js";
 
 const DRAW_MS = 200;
 const POINT_MS = 1000;
-const POINTS = 200;
-const ROUTES = ["local", "direct", "fallback"];
-const OUTCOMES = ["delivered", "acked", "stored", "offline", "overloaded", "unavailable", "unknown"];
 const FEED = {
-  connecting: "connecting", open: "live", waiting: "reconnecting", closed: "not connected", quiet: "nothing heard",
+  connecting: "connecting",
+  open: "live",
+  waiting: "reconnecting",
+  closed: "not connected",
+  quiet: "nothing heard",
 };
 
 const cluster = new Cluster();
@@ -29,11 +31,7 @@ const find = new Find(nodeName, (kind, name, user) => {
   push.target.set(kind, name, user);
   id("push-type").focus();
 });
-const points = [];
-const charts = {
-  rate: new Chart(id("rate-chart"), id("rate-legend"), { stacked: true, format: rate, tick: (value) => rate(value).replace(".0", ""), label: "Pushes per second" }),
-  latency: new Chart(id("latency-chart"), id("latency-legend"), { log: true, format: ms, tick: (value) => (value >= 1000 ? `${value / 1000} s` : `${value} ms`), label: "Latency" }),
-};
+const history = new History(cluster);
 let client = null;
 let why = {};
 let timers = [];
@@ -48,9 +46,9 @@ function follow() {
   client.when("state", (state, about) => (why = { state, at: performance.now(), ...about }));
   client.on("node", (data) => cluster.takeNode(data, performance.now()));
   client.on("cluster", (data) => cluster.takeCluster(data, performance.now()));
-  timers = [setInterval(draw, DRAW_MS), setInterval(drawCharts, POINT_MS)];
+  timers = [setInterval(draw, DRAW_MS), setInterval(() => history.add(performance.now()), POINT_MS)];
   draw();
-  drawCharts();
+  history.add(performance.now());
 }
 
 async function freshTicket() {
@@ -62,15 +60,12 @@ async function freshTicket() {
   }
 }
 
-function leave() {
+/** Forget the key, and ask for another one. */
+function signOut(why) {
   client?.close();
   client = null;
   timers.forEach(clearInterval);
   forgetKey();
-}
-
-function signOut(why = null) {
-  leave();
   askForKey(why);
 }
 
@@ -136,29 +131,9 @@ let shown = null;
 function showFeed(state, about) {
   setData(id("feed"), "state", state);
   write(id("feed-text"), [FEED[state], about].filter(Boolean).join(", "));
-  if (shown !== null && shown !== state && (state === "waiting" || (state === "open" && shown !== "quiet"))) announce(`Feed: ${FEED[state]}`);
+  const isNews = state === "waiting" || (state === "open" && shown !== "quiet");
+  if (shown !== null && shown !== state && isNews) announce(`Feed: ${FEED[state]}`);
   if (state !== "connecting") shown = state;
-}
-
-function drawCharts() {
-  const now = performance.now();
-  const live = cluster.isLive(now);
-  points.push({
-    at: now,
-    route: live ? { local: 0, ...cluster.rates(now, "by_route") } : {},
-    outcome: live ? { delivered: 0, ...cluster.rates(now, "by_outcome") } : {},
-    latency: live ? { p50: cluster.percentile(now, 0.5), p99: cluster.percentile(now, 0.99) } : {},
-  });
-  if (points.length > POINTS) points.shift();
-  const by = document.querySelector("input[name=by]:checked").value;
-  const names = by === "route" ? ROUTES : OUTCOMES.filter((name, n) => n === 0 || points.some(({ outcome }) => outcome[name] > 0));
-  charts.rate.show(points.map((one) => ({ at: one.at, values: whole(one[by], names) })), names.map((name) => ({ name, kind: `k-${name}` })));
-  charts.latency.show(points.map((one) => ({ at: one.at, values: one.latency })), [{ name: "p50", kind: "k-p50" }, { name: "p99", kind: "k-p99" }]);
-}
-
-/** A rate that is not counted yet is 0; where nothing is known at all, nothing is. */
-function whole(rates, names) {
-  return Object.keys(rates).length === 0 ? rates : { ...Object.fromEntries(names.map((name) => [name, 0])), ...rates };
 }
 
 /** Whether the page itself came with 401: then there is no need to try. */
@@ -167,9 +142,15 @@ function isClosed() {
 }
 
 startTheme();
-listenForKeys({ find: () => find.target.focus(), push: () => push.target.focus(), nodes: () => id("nodes-title").focus() });
+listenForKeys({
+  find: () => find.target.focus(),
+  push: () => push.target.focus(),
+  nodes: () => id("nodes-title").focus(),
+});
 id("sign-in-form").addEventListener("submit", trySignIn);
-id("sign-out").addEventListener("click", () => signOut());
-for (const choice of document.querySelectorAll("input[name=by]")) choice.addEventListener("change", drawCharts);
+id("sign-out").addEventListener("click", () => {
+  forgetKey();
+  location.reload(); // Nothing of what was shown stays.
+});
 if (isClosed() && !hasKey()) askForKey(null);
 else follow();

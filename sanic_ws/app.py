@@ -17,6 +17,7 @@ from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
 from sanic_ws.http import (
     cluster,
+    console,
     demo,
     docs,
     errors,
@@ -32,6 +33,8 @@ from sanic_ws.http import (
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
+from sanic_ws.node.feed import Feed
+from sanic_ws.node.process import leave
 from sanic_ws.publishing.pushes import Pushes, push_traced
 from sanic_ws.websocket.authentication import Authentication
 from sanic_ws.websocket.clients import Clients
@@ -145,7 +148,7 @@ class Gateway(Pushes):
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, static):
+        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, static, console):
             app.blueprint(module.blueprint)
         if self.settings.mode == "dev":
             app.blueprint(demo.blueprint)
@@ -158,13 +161,15 @@ class Gateway(Pushes):
         app.register_listener(self._stop, "after_server_stop")
 
     async def _start(self, app: Sanic[Any, Any]) -> None:
-        app.ctx.node = self._node = node = Node(self.settings)
+        app.ctx.node = self._node = node = Node(self.settings, leave)
         authentication = Authentication(self.settings, self._authenticate)
         app.ctx.clients = clients = Clients(node, self._handlers, authentication)
         app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
+        app.ctx.feed = feed = Feed(node)
         app.ctx.sweeps = [
             asyncio.create_task(clients.keep_alive.run()),
             asyncio.create_task(authentication.run()),
+            asyncio.create_task(feed.run()),
         ]
         await node.start()
 
@@ -176,6 +181,7 @@ class Gateway(Pushes):
     async def _stop(self, app: Sanic[Any, Any]) -> None:
         for sweep in app.ctx.sweeps:
             sweep.cancel()
+        await app.ctx.feed.close()
         self._node = None
         await app.ctx.node.stop()
         if app.ctx.node.tracing is not None:

@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what `tests/faults/test_random.py` and `tests/browser` are told."""
     parser.addoption("--faults", type=int, default=1, metavar="SEED", help="of the random faults")
     parser.addoption("--faults-seconds", type=int, default=60, help="how long there are random faults")
+    parser.addoption("--picture", action="store_true", help="take README's picture of the console anew")
     parser.addoption("--screenshots", type=Path, metavar="FOLDER", help="where to keep how pages look")
 
 

@@ -13,6 +13,8 @@ character that no connection id has::
     >conn group                     have the connection join the group
     <conn group                     have it leave the group
     %group                          count the connections that are in the group
+    &                               those who watch the console on the node
+    /leave                          have the node leave, as if it was told to end
     ?flags ticket ms id target      any of these with an order, see `sanic_ws.core.orders`
 
 What is in ``except`` gets nothing: a connection by its id, a user by ``@`` and the user's token.
@@ -50,7 +52,9 @@ _BATCH = struct.Struct("<4sQdIIII")
 _REPLY = struct.Struct("<4sQII")
 _BATCH_MAGIC, _REPLY_MAGIC = b"SWB1", b"SWR1"
 _SAME = 0xFFFFFFFF
-_MARKS = "@*=^!#<>?%"
+_MARKS = "@*=^!#<>?%&/"
+WATCHERS_TARGET = "&"
+LEAVE_TARGET = "/leave"
 _ANSWERS = bytes(Answer)
 _CODE_DIGITS = 4
 
@@ -94,6 +98,7 @@ class Reply:
             user, ``[answer, count]`` for each kind of answer of a push to many, or of a count.
         changes: changes of groups that the registry has to know before their answers are sent; not sent
             themselves.
+        leaves: whether the node is to leave once its answers are sent; not sent itself.
     """
 
     id: int
@@ -101,6 +106,7 @@ class Reply:
     answers: bytes
     details: dict[int, list[tuple[Any, int]]] = field(default_factory=dict)
     changes: dict[int, Change] = field(default_factory=dict)
+    leaves: bool = False
 
 
 def encode_batch(batch: Batch) -> bytes:

@@ -15,6 +15,9 @@ MAX_GROUPS = 100
 MAX_GROUPS_CHARS = 4096
 """How long the names of a connection's groups may be together, escaped: they are read with its entry."""
 
+WATCHERS = ""
+"""The group of those who watch the console. No `Group` may be called so: nobody can join it or push to it."""
+
 T = TypeVar("T")
 
 

@@ -122,6 +122,11 @@ class Hub:
         socket.user = user
 
     @property
+    def users(self) -> int:
+        """How many users have connections here."""
+        return len(self._users)
+
+    @property
     def groups(self) -> Members[Socket]:
         """The connections here by group."""
         return self._groups

@@ -204,7 +204,12 @@ class Group:
     @property
     def token(self) -> str:
         """The name without spaces or control characters."""
-        return _escape(self.name)
+        return group_token(self.name)
+
+
+def group_token(name: str) -> str:
+    """Write a group's name without spaces or control characters."""
+    return _escape(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.batch import (
+    LEAVE_TARGET,
     Batch,
     Reply,
     read_bound_target,
@@ -16,6 +17,7 @@ from sanic_ws.core.batch import (
     read_unless_target,
     read_user_target,
 )
+from sanic_ws.core.groups import WATCHERS
 from sanic_ws.core.hub import EVERYONE
 from sanic_ws.core.orders import read_order_target
 from sanic_ws.core.outcomes import Answer
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Hub
 
 
-_SPECIAL = frozenset("@*!?#<>%^")
+_SPECIAL = frozenset("@*!?#<>%^&/")
 
 
 def carry_out(
@@ -62,6 +64,8 @@ def carry_out(
                 answer = deliver(target, frame)
             elif kind == "?":
                 answer = _ordered(hub, reply, len(answers), target, frame, acks, sender, sent_at)
+            elif kind == "/":
+                answer = _leave(batch, reply, target)
             else:
                 answer = _special(hub, reply, len(answers), target, frame)
             answers.append(answer)
@@ -72,6 +76,13 @@ def carry_out(
 def refuse(batch: Batch, node: str, answer: Answer) -> Reply:
     """Give every item of a batch the same answer."""
     return Reply(batch.id, node, bytes([answer]) * len(batch.targets))
+
+
+def _leave(batch: Batch, reply: Reply, target: str) -> Answer:
+    if batch.seek or target != LEAVE_TARGET:
+        raise MalformedBatch("only one node at a time is told to leave")
+    reply.leaves = True
+    return Answer.DELIVERED
 
 
 def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> Answer:
@@ -92,6 +103,8 @@ def _special(hub: Hub, reply: Reply, number: int, target: str, frame: bytes) -> 
     counted: Mapping[Answer, int]
     if target[0] == "%":
         counted = {Answer.DELIVERED: hub.number_in(read_count_target(target))}
+    elif target[0] == "&":
+        counted = hub.deliver_to_many(f"#{WATCHERS}", frame)
     else:
         many, left_out = _read_many_target(target)
         counted = hub.deliver_to_many(many, frame, left_out)
@@ -120,8 +133,8 @@ def _ordered(
     if acks is None:
         raise MalformedBatch("orders are not carried out here")
     order, target = read_order_target(target, sent_at)
-    if target[0] in "!<>%":
-        raise MalformedBatch("nothing is ordered beside a close, a change or a count")
+    if target[0] in "!<>%&/":
+        raise MalformedBatch("nothing is ordered beside what is no push")
     if acks.is_over(order):
         return Answer.EXPIRED
     if target[0] == "@":

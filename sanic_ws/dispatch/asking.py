@@ -48,6 +48,19 @@ class Questions:
         return dict(zip(asked, replies, strict=True))
 
     async def _ask(self, node: str, target: str, timeout_s: float) -> Reply | None:
+        try:
+            return await self.ask_one(node, target, timeout_s)
+        except (BrokerError, TimeoutError) as exc:
+            log.debug("node was not asked or did not answer", node=node, reason=type(exc).__name__)
+            return None
+
+    async def ask_one(self, node: str, target: str, timeout_s: float) -> Reply:
+        """Ask one node.
+
+        Raises:
+            BrokerError: it cannot be asked, or may not have been.
+            TimeoutError: it did not answer in time.
+        """
         number, ttl_ms = next(self._numbers), int(timeout_s * 1000)
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._open[number] = future
@@ -56,8 +69,5 @@ class Questions:
                 batch = Batch(number, time.time(), ttl_ms, [target], [b""])
                 await self._broker.send(node, encode_batch(batch), ttl_ms)
                 return await future
-        except (BrokerError, TimeoutError) as exc:
-            log.debug("node was not asked or did not answer", node=node, reason=type(exc).__name__)
-            return None
         finally:
             del self._open[number]

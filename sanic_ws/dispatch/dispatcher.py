@@ -14,16 +14,17 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from sanic_ws.core.batch import Batch, count_target, decode_reply, encode_batch, read_count
+from sanic_ws.core.batch import LEAVE_TARGET, Batch, count_target, decode_reply, encode_batch, read_count
 from sanic_ws.core.calls import Cancel
 from sanic_ws.core.copies import Remember
 from sanic_ws.core.flights import Flight, Forget
 from sanic_ws.core.histograms import SECONDS, SIZES, Histogram
-from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.outcomes import Answer, Outcome
 from sanic_ws.core.reports import MAGIC, decode_reports
 from sanic_ws.core.routing import Router
 from sanic_ws.core.seeking import Probe, Seek
 from sanic_ws.dispatch.asking import FIRST, Questions
+from sanic_ws.dispatch.following import Followed
 from sanic_ws.dispatch.rounds import Rounds
 from sanic_ws.dispatch.storing import Storing
 from sanic_ws.errors import (
@@ -82,6 +83,7 @@ class Dispatcher:
         send_s: how long the broker took for a batch.
         batch_sizes: how many deliveries there were in a batch.
         receipt_s: how long receipts took.
+        followed: the pushes that are followed on their way.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Dispatcher:
         self._listing = False
         self._listed_at = -inf
         self.closed = False
+        self.followed = Followed()
         self.look_up_s, self.send_s = Histogram(SECONDS), Histogram(SECONDS)
         self.batch_sizes, self.receipt_s = Histogram(SIZES), Histogram(SECONDS)
 
@@ -152,6 +155,8 @@ class Dispatcher:
             self._send(pushes)
 
     def _send(self, pushes: Sequence[Push]) -> None:
+        if self.followed:
+            self.followed.stored(pushes)
         self._router.submit_all(pushes, monotonic())
         if self.closed:
             self._router.close(None, monotonic())
@@ -170,6 +175,8 @@ class Dispatcher:
         if reply.id >= FIRST:
             self._questions.replied(reply)
             return True
+        if self.followed:
+            self.followed.answered(reply)
         self._router.replied(reply, monotonic())
         self._advance()
         return True
@@ -257,7 +264,11 @@ class Dispatcher:
         except RegistryUnavailable as exc:
             log.debug("look-up failed", reason=str(exc))
         self._under_way = None
-        self._router.looked_up(look_up, found, listing, monotonic(), groups)
+        now = monotonic()
+        items = self.followed.among(look_up) if self.followed else None
+        self._router.looked_up(look_up, found, listing, now, groups)
+        if items:
+            self.followed.looked_up(items, now, found=found is not None)
         self._advance()
 
     async def _list_nodes(self) -> None:
@@ -272,6 +283,16 @@ class Dispatcher:
         """Ask nodes how many connections of a group they have; None: no answer in time."""
         replies = await self._questions.ask(nodes, count_target(group), timeout_s)
         return {node: None if reply is None else read_count(reply) for node, reply in replies.items()}
+
+    async def order_to_leave(self, node: str, timeout_s: float) -> bool:
+        """Have a node leave, as on SIGTERM; say `False` if it cannot be told to.
+
+        Raises:
+            BrokerUnavailable, Unroutable, QueueFull: certainly not told.
+            BrokerLost, TimeoutError: no answer in time; it may have been told.
+        """
+        reply = await self._questions.ask_one(node, LEAVE_TARGET, timeout_s)
+        return reply.answers == bytes([Answer.DELIVERED])
 
     def learn(self, listing: Listing) -> None:
         """Take in which nodes there are."""
@@ -361,9 +382,9 @@ class Dispatcher:
         return True
 
     def _traced(self, flight: Flight, exchange: str) -> AbstractContextManager[dict[str, str] | None]:
-        if self._tracing is None:
-            return nullcontext()
-        return self._tracing.send(flight.items, exchange, flight.node)
+        tracing = self._tracing
+        spans = nullcontext() if tracing is None else tracing.send(flight.items, exchange, flight.node)
+        return self.followed.send(flight, spans) if self.followed else spans
 
     def _encode(self, flight: Flight) -> tuple[bytes, int]:
         now = monotonic()

@@ -10,13 +10,16 @@ from sanic import Blueprint, HTTPResponse, Request
 from sanic.exceptions import NotFound
 
 from sanic_ws.core.closing import CloseCode
-from sanic_ws.core.identity import USER_FIELDS, Conn, User
+from sanic_ws.core.identity import USER_FIELDS, Conn, Everyone, User
 from sanic_ws.core.outcomes import Outcome
+from sanic_ws.core.requests import DEFAULT_TIMEOUT_S
+from sanic_ws.errors import BrokerError, BrokerLost
 from sanic_ws.http.auth import check_target, scope
-from sanic_ws.http.errors import answer
+from sanic_ws.http.errors import answer, error
 from sanic_ws.http.openapi import Answer, describe
 from sanic_ws.http.queries import read_user, user_query
 from sanic_ws.node.process import usage
+from sanic_ws.node.snapshot import describe_nodes
 from sanic_ws.publishing.sending import close_connection
 
 if TYPE_CHECKING:
@@ -89,19 +92,35 @@ async def get_user(request: Request[Any, Any]) -> HTTPResponse:
 async def get_nodes(request: Request[Any, Any]) -> HTTPResponse:
     """List the live nodes as the registry sees them."""
     node = _node(request)
-    nodes = [
-        {
-            "node": info.id,
-            "name": info.name,
-            "connections": info.connections,
-            "started": info.started,
-            "state": info.state,
-            "version": info.version,
-            "self": info.id == node.id,
-        }
-        for info in await node.registry.nodes()
-    ]
-    return answer({"nodes": sorted(nodes, key=lambda entry: str(entry["node"]))})
+    return answer({"nodes": describe_nodes(await node.registry.nodes(), node.id)})
+
+
+@blueprint.post("/nodes/<node:str>/drain")
+@describe(
+    {200: Answer("Drained", "it has been told, and leaves")},
+    (404, "there is no such node"),
+    503,
+    504,
+)
+@scope("admin")
+async def drain_node(request: Request[Any, Any], node: str) -> HTTPResponse:
+    """Have a node leave in its orderly way, as on SIGTERM; what supervises it may start it anew."""
+    check_target(request, Everyone(), "node")
+    told, here = unquote(node), _node(request)
+    if told == here.id and here.leave is not None:
+        here.leave()
+        return answer({"node": told, "draining": True})
+    if told not in (await here.registry.listing()).live:
+        raise NotFound("there is no such node")
+    try:
+        obeys = await here.dispatcher.order_to_leave(told, DEFAULT_TIMEOUT_S)
+    except (BrokerLost, TimeoutError):
+        return error(504, Outcome.UNKNOWN, "the node did not answer")
+    except BrokerError:
+        return error(503, Outcome.UNAVAILABLE, "the node cannot be reached")
+    if not obeys:
+        return error(503, Outcome.UNAVAILABLE, "the node cannot be told to leave")
+    return answer({"node": told, "draining": True})
 
 
 @blueprint.get("/stats")

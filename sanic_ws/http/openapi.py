@@ -23,7 +23,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 HTML = "text/html; charset=utf-8"
 _KEY = "apiKey"
-_IN_PATH = {"conn": "ConnId", "group": "GroupName"}
+_IN_PATH = {"conn": "ConnId", "group": "GroupName", "node": "NodeId"}
 _ERRORS = {
     400: "it breaks the contract: `field` says where",
     401: "there is no API key, or it is none of ours",

@@ -24,6 +24,11 @@ blueprint = Blueprint("push", url_prefix="/api/v1/push")
 _STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
 
 
+def status_of(asked: PushRequest, receipt: Receipt) -> int:
+    """Return the HTTP status of a push's receipt."""
+    return 202 if asked.wait == "none" else _STATUS.get(receipt.outcome, 200)
+
+
 @blueprint.post("/")
 @describe(
     {
@@ -42,8 +47,7 @@ async def push(request: Request[Any, Any]) -> HTTPResponse:
     asked = read_push_request(json.loads(request.body))
     check_targets(request, asked)
     (receipt,) = await _push(request, [asked])
-    status = 202 if asked.wait == "none" else _STATUS.get(receipt.outcome, 200)
-    return answer(receipt.to_json(), status)
+    return answer(receipt.to_json(), status_of(asked, receipt))
 
 
 @blueprint.post("/batch")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.core.identity import USER_FIELDS
 from sanic_ws.core.outcomes import Outcome, Route
 from sanic_ws.core.requests import MAX_BATCH
+from sanic_ws.dispatch.following import STEPS
 from sanic_ws.http.push_schemas import REQUESTS
 from sanic_ws.http.shapes import (
     COUNT,
@@ -85,6 +86,27 @@ _ANSWERS: dict[str, Schema] = {
         state={"enum": ["ready", "deaf", "draining"], "description": "deaf: its queue is away"},
         version=TEXT,
         self={**YES_OR_NO, "description": "whether it is the one that answers"},
+    ),
+    "NodeId": {"type": "string", "minLength": 1, "description": "as GET /api/v1/nodes says it"},
+    "Drained": object_(node=TEXT, draining={"const": True}),
+    "Step": object_(
+        ("to",),
+        "what happened to a push, by the clock of the node that it was made on",
+        at_ms={"type": "number", "minimum": 0, "description": "since it was accepted"},
+        what={
+            "enum": list(STEPS),
+            "description": "`written`, and what else a node says, is known when its answer comes: the way to "
+            "it, the writing and the way back are one time",
+        },
+        where={**TEXT, "description": "a node, an exchange, `registry`, `mailbox` or `client`"},
+        to={**TEXT, "description": "the node that it is about, if one"},
+    ),
+    "Journey": object_((), "a push's receipt and its way", receipt=ref("Receipt"), steps=list_(ref("Step"))),
+    "Ticket": object_(
+        (),
+        "what lets a page open `/console/ws`",
+        ticket=TEXT,
+        expires_in_s={**COUNT, "description": "for how long it does"},
     ),
     "Nodes": object_(nodes=list_(ref("Node"))),
     "Stats": object_(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sanic_ws.node import Node
     from sanic_ws.websocket.clients import Clients
     from sanic_ws.websocket.connection import Connection
+    from sanic_ws.websocket.handshake import Accepted
 
 blueprint = Blueprint("sockets")
 
@@ -81,11 +82,17 @@ async def _take_in(request: Request[Any, Any], node: Node, clients: Clients) -> 
             hand_over(request, connection, accepted.greeting + clients.conversation.welcome(connection))
             node.mail.opened(connection)
     except Refused as exc:
-        if exc.close_code is not None:
-            told = new_connection(accepted, sign, "", clients.unregistered, settings)
-            hand_over(request, told, accepted.greeting)
-            told.close(exc.close_code, str(exc))
+        turn_away(request, accepted, exc)
         raise
+
+
+def turn_away(request: Request[Any, Any], accepted: Accepted, refused: Refused) -> None:
+    """Tell a client by a close why it is refused, where it would not see an HTTP error."""
+    if refused.close_code is not None:
+        clients: Clients = request.app.ctx.clients
+        told = new_connection(accepted, "", "", clients.unregistered, request.app.ctx.node.settings)
+        hand_over(request, told, accepted.greeting)
+        told.close(refused.close_code, str(refused))
 
 
 def _note_since(node: Node, connection: Connection, since: str | None) -> None:

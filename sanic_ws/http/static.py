@@ -19,10 +19,30 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("static", url_prefix="/static")
 
-_KINDS = {"js": "text/javascript", "css": "text/css", "ts": "text/plain"}
+_KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "ts": "text/plain"}
 LIBRARY = ("sanic-ws.js", "sanic-ws.d.ts")
 """Files that pages of any origin may take."""
-FILES: tuple[str, ...] = (*LIBRARY, "demo.js", "demo.css")
+CONSOLE = (
+    "console.css",
+    "console.js",
+    "console.svg",
+    "console-api.js",
+    "console-chart.js",
+    "console-dom.js",
+    "console-figures.js",
+    "console-find.js",
+    "console-history.js",
+    "console-keys.js",
+    "console-model.js",
+    "console-nodes.js",
+    "console-push.js",
+    "console-target.js",
+    "console-text.js",
+    "console-theme.js",
+    "console-way.js",
+)
+"""What the console's page consists of."""
+FILES: tuple[str, ...] = (*LIBRARY, *CONSOLE, "demo.js", "demo.css")
 """All that are served, from the folder beside this module."""
 
 

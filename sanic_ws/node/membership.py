@@ -50,6 +50,10 @@ class Membership:
         broker: tells another node that one of its connections has moved here.
         rejoin_s: for how long a connection's groups are kept after it has left.
         presence: is told who comes and goes, if anybody wants to know.
+
+    Attributes:
+        grouping: tells the registry which groups have members here.
+        reasserted: how many connections the registry had to be told of again.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class Membership:
         self._rejoin_s = rejoin_s
         self._presence = presence
         self._grace_s = None if presence is None else presence.grace_s
-        self._grouping = Grouping(node_id, hub, registry)
+        self.grouping = Grouping(node_id, hub, registry)
         self._claims: Rounds[Claim, Claimed] = Rounds(self._claim_all)
         self._releases: Rounds[Release, None] = Rounds(self._release)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,7 +109,7 @@ class Membership:
         if replaced is not None:
             replaced.close(CloseCode.REPLACED)
         if socket.groups.all:
-            await self._grouping.tell(socket.groups.all)
+            await self.grouping.tell(socket.groups.all)
 
     async def _step_back(self, socket: Socket, replaced: Socket | None) -> None:
         """Give an id back to the connection here that had it."""
@@ -160,19 +164,19 @@ class Membership:
         socket = self._hub.get(change.conn)
         if socket is None:
             return Answer.NOT_MINE
-        told, _ = await asyncio.gather(self._grouping.tell([change.group]), self.assert_again(socket))
+        told, _ = await asyncio.gather(self.grouping.tell([change.group]), self.assert_again(socket))
         if told or not change.joins:
             return Answer.DELIVERED
         groups = socket.groups
         self._hub.regroup(socket, groups._replace(joined=groups.joined - {change.group}))
-        self._grouping.note_left()
+        self.grouping.note_left()
         return Answer.NOT_YET
 
     async def grant(self, socket: Socket, groups: frozenset[str]) -> None:
         """Have a connection be in the groups of its proof of identity, and not in those of the last one."""
         before = socket.groups
         self._hub.regroup(socket, before._replace(granted=groups))
-        await self._grouping.tell(before.all ^ socket.groups.all)
+        await self.grouping.tell(before.all ^ socket.groups.all)
 
     async def assert_again(self, socket: Socket) -> bool:
         """Tell the registry once more that a connection is here; say whether it could be told."""
@@ -188,12 +192,12 @@ class Membership:
         """Take a connection out; nothing happens to an id that a newer session has."""
         if self._hub.remove(socket):
             self._let_go(self._release_of(socket, socket.user))
-            self._grouping.note_left()
+            self.grouping.note_left()
 
     @property
     def owes(self) -> bool:
         """Whether there are members of groups here that the registry could not be told of."""
-        return bool(self._grouping.owed)
+        return bool(self.grouping.owed)
 
     async def assert_all(self) -> bool:
         """Tell the registry of every connection here, as after it was emptied; say whether it knows all."""
@@ -205,7 +209,7 @@ class Membership:
                 break
         if sockets:
             log.info("connections asserted", asserted=told, connections=len(sockets))
-        return await self._grouping.assert_all() and told == len(sockets)
+        return await self.grouping.assert_all() and told == len(sockets)
 
     async def sweep(self, elapsed_s: float) -> None:
         """Assert the next few connections, so that in a third of an entry's life all have had their turn."""
@@ -217,13 +221,13 @@ class Membership:
         unclaimed = [socket for socket in self._hub if not socket.generation]
         here = [socket for socket in sockets if self._hub.get(socket.conn) is socket]
         await asyncio.gather(*(self.assert_again(socket) for socket in (*unclaimed, *here)))
-        await self._grouping.sweep(elapsed_s)
+        await self.grouping.sweep(elapsed_s)
 
     async def close(self) -> None:
         """Wait until what has left is out of the registry."""
         await self._claims.join()
         await self._releases.join()
-        await self._grouping.close()
+        await self.grouping.close()
         tasks = [*self._tasks, *self._moves.tasks]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
@@ -276,7 +280,7 @@ class Membership:
         task.add_done_callback(self._tasks.discard)
 
     async def _tell_groups(self, groups: Iterable[str]) -> None:
-        await self._grouping.tell(groups)
+        await self.grouping.tell(groups)
 
     async def _claim_all(self, claims: Sequence[Claim]) -> list[Claimed]:
         claimed = await self._registry.claim(claims)

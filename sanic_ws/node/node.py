@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.backends import make_broker, make_mailbox, make_registry
 from sanic_ws.core.acks import Acks
 from sanic_ws.core.ages import Ages
-from sanic_ws.core.batch import decode_batch, encode_reply, read_unless_target
+from sanic_ws.core.batch import WATCHERS_TARGET, decode_batch, encode_reply, read_unless_target
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import base36
 from sanic_ws.core.messages import timestamp
@@ -33,7 +33,7 @@ from sanic_ws.node.reporting import Reporting
 from sanic_ws.registry import NodeInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from sanic_ws.broker import Call, Headers
@@ -56,6 +56,7 @@ class Node:
 
     Args:
         settings: the operator's.
+        leave: has its process leave as on SIGTERM; None: it cannot be told to.
 
     Attributes:
         batches: how many came over its queue.
@@ -67,8 +68,9 @@ class Node:
         tracing: makes spans, if that is wanted.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, leave: Callable[[], None] | None = None) -> None:
         self.settings = settings
+        self.leave = leave
         self.id = f"{settings.node_name}-{secrets.token_hex(4)}"
         self.hub = Hub()
         self.registry = make_registry(settings.redis_url, settings.prefix)
@@ -206,13 +208,25 @@ class Node:
             return False
         if headers and self.tracing is not None:
             self.tracing.wrote(headers, began_ns, batch, reply)
-        if batch.id and reply.changes:
+        if reply.leaves:
+            self.spawn(self._obey(reply, reply_to))
+        elif batch.id and reply.changes:
             self.spawn(self._confirm(reply, reply_to))
         elif batch.id:
             self.spawn(self.broker.answer(reply_to, encode_reply(reply)))
         if batch.seek:
             self._assert_found(batch, reply.answers)
         return True
+
+    async def _obey(self, reply: Reply, reply_to: str) -> None:
+        """Leave as the node is told to, once who tells it knows that it does."""
+        leave = self.leave
+        if leave is None:
+            reply.answers = bytes([Answer.NOT_MINE]) * len(reply.answers)
+        await self.broker.answer(reply_to, encode_reply(reply))
+        if leave is not None:
+            log.info("told to leave")
+            leave()
 
     async def _on_call(self, call: Call) -> bytes | None:
         """Carry a back end's call out; return its answer, or None: it could not be read."""
@@ -230,7 +244,8 @@ class Node:
         await self.broker.answer(reply_to, encode_reply(reply))
 
     def _carry_out(self, batch: Batch, sender: str) -> Reply:
-        self.batches += 1
+        # Those of the console's feed are left out, so that it does not count itself.
+        self.batches += batch.targets != [WATCHERS_TARGET]
         age_s = self._ages.age_s(sender, batch.sent_at, time.time())
         if age_s * 1000 > batch.ttl_ms:
             return refuse(batch, self.id, Answer.EXPIRED)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sanic_ws.core.groups import Change
     from sanic_ws.core.histograms import Histogram
     from sanic_ws.dispatch import Dispatcher
+    from sanic_ws.dispatch.following import Journey
     from sanic_ws.tracing import Trace
 
 
@@ -49,7 +50,7 @@ async def push_all(
     requests: Sequence[PushRequest],
     most_bytes: int | None = None,
     where: str = "",
-    trace: Trace | None = None,
+    trace: Trace | Journey | None = None,
     *,
     again: bool = False,
 ) -> list[Receipt]:
@@ -63,7 +64,7 @@ async def push_all(
         requests: what is asked for.
         most_bytes: of one message.
         where: what goes before a field's name in an error; ``{}`` in it is the request's number.
-        trace: what the pushes came in, if that is traced.
+        trace: what the pushes came in, if that is traced, or records what happens to them.
         again: whether they may have been sent before: those without an id of their own are `unknown` then,
             and not sent.
 
@@ -127,7 +128,7 @@ async def _ask_owner(
     return push.receipt()
 
 
-def _push(request: PushRequest, now: float, done: Callable[[Push], None], trace: Trace | None) -> Push:
+def _push(request: PushRequest, now: float, done: Callable[[Push], None], trace: object | None) -> Push:
     assert request.id is not None
     return Push(
         request.id,

@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote
 from sanic_ws.core import json
 from sanic_ws.core.acks import COPIES_S
 from sanic_ws.core.flights import Found, FoundGroups, Listing, Owner, UserConnection
-from sanic_ws.core.identity import Group, User
+from sanic_ws.core.identity import Group, User, group_token
 from sanic_ws.core.redis_url import parse_redis_url
 from sanic_ws.registry.clock import RemoteClock
 from sanic_ws.registry.mending import WHOLE, Mending
@@ -304,7 +304,7 @@ class RedisRegistry:
         return f"{self._prefix}:once:{{{key}}}"
 
     def _group_key(self, group: str) -> str:
-        return f"{self._prefix}:group:{{{Group(group).token}}}"
+        return f"{self._prefix}:group:{{{group_token(group)}}}"
 
     async def _run(self, script: Script, calls: Iterable[Call]) -> list[Any]:
         """Run a script once for each call, in one round trip."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.closing import CloseCode
+from sanic_ws.core.groups import WATCHERS
 from sanic_ws.core.messages import message_frame
 from sanic_ws.logs import event_log
 from sanic_ws.websocket.admission import Admission
@@ -16,6 +17,7 @@ from sanic_ws.websocket.echo import Echo
 from sanic_ws.websocket.keepalive import KeepAlive
 from sanic_ws.websocket.quotas import Quotas
 from sanic_ws.websocket.unregistered import Unregistered
+from sanic_ws.websocket.watchers import Watchers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +52,7 @@ class Clients:
         self.conversation = Conversation(node, self.keep_alive, handlers, self._admission, self._quotas)
         self.echo = Echo(self.keep_alive, node.closes)
         self.unregistered = Unregistered(self.keep_alive, node.closes)
+        self.watchers = Watchers(node, self.keep_alive, self._quotas)
 
     @contextmanager
     def admitted(self, connection: Connection, address: str) -> Iterator[None]:
@@ -90,7 +93,7 @@ class Clients:
     async def drain(self, drain_s: float) -> None:
         """Tell clients to come back elsewhere, in paced batches, each with a wait of its own."""
         self._node.draining = True
-        sockets = list(self._node.hub)
+        sockets = [*self._node.hub, *self._node.hub.groups.of(WATCHERS)]
         if sockets:
             log.info("draining", connections=len(sockets))
         steps = max(1, int(drain_s / DRAIN_STEP_S))

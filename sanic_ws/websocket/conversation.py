@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from sanic_ws.core import json
-from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.groups import MAX_GROUPS, Change, is_allowed
 from sanic_ws.core.identity import check_group, user_from_json
 from sanic_ws.core.messages import (
@@ -18,18 +17,19 @@ from sanic_ws.core.messages import (
     read_client_message,
     read_since,
 )
-from sanic_ws.core.meter import Excess
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reports import Said
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.logs import event_log
 from sanic_ws.websocket.inbound import Inbound
+from sanic_ws.websocket.unregistered import answer_excess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
     from sanic_ws.core.messages import ClientMessage
+    from sanic_ws.core.meter import Excess
     from sanic_ws.node import Node
     from sanic_ws.websocket.admission import Admission
     from sanic_ws.websocket.connection import Connection
@@ -41,8 +41,6 @@ OWN_TYPES = frozenset({"ping", "user_info", "auth", "join", "leave", "ack", "rep
 """Types of client messages that are the gateway's own, now or by the contract."""
 
 _BEFORE_AUTH = frozenset({"ping", "auth"})
-
-_RATE_LIMITED = BadMessage("rate_limited", "more than a client may send; this was dropped")
 
 log = event_log("sanic_ws.websocket")
 
@@ -118,10 +116,7 @@ class Conversation:
 
     def flooded(self, connection: Connection, excess: Excess) -> None:
         """Tell a client that it sends too much, and close it if it goes on."""
-        if excess is Excess.TELL:
-            connection.write(error_frame(_RATE_LIMITED))
-        elif excess is Excess.CLOSE:
-            connection.fail(CloseCode.POLICY, "sends too much")
+        answer_excess(connection, excess)
 
     def closing(self, code: int) -> None:
         """Count a close."""

@@ -75,8 +75,13 @@ class Accepted(NamedTuple):
     window_bits: int = 0
 
 
-def accept(request: Request[Any, Any], settings: Settings) -> Accepted:
+def accept(request: Request[Any, Any], settings: Settings, *, own_pages: bool = False) -> Accepted:
     """Check an upgrade request (RFC 6455, section 4.2.1); return the answer that accepts it.
+
+    Args:
+        request: it.
+        settings: the operator's.
+        own_pages: whether it is for this host's own pages, whatever origins the settings allow.
 
     Raises:
         Refused: it is no valid upgrade (400), or comes from a page elsewhere (403).
@@ -84,7 +89,7 @@ def accept(request: Request[Any, Any], settings: Settings) -> Accepted:
     headers = request.headers
     if request.method != "GET" or headers.get("upgrade", "").lower() != "websocket":
         raise Refused(400, "not_a_websocket", "this address is for WebSocket connections only")
-    _check_origin(request, settings.allowed_origins)
+    _check_origin(request, _own_origins(request) if own_pages else settings.allowed_origins)
     if "upgrade" not in {
         token.strip().lower() for token in ",".join(headers.getall("connection", [])).split(",")
     }:
@@ -149,6 +154,12 @@ def _check_origin(request: Request[Any, Any], origins: tuple[str, ...]) -> None:
     origin = request.headers.get("origin")
     if origin is not None and "*" not in origins and origin not in origins:
         raise Refused(403, "origin_not_allowed", "pages of this origin may not connect")
+
+
+def _own_origins(request: Request[Any, Any]) -> tuple[str, ...]:
+    """Return the origins of this host's own pages; which scheme they have only a proxy may know."""
+    host = request.headers.get("host", "").lower()
+    return (f"https://{host}", f"http://{host}")
 
 
 def read_sign(request: Request[Any, Any]) -> str:

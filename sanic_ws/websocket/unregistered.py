@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sanic_ws.core.closing import CloseCode
+from sanic_ws.core.messages import BadMessage, error_frame
+from sanic_ws.core.meter import Excess
+
 if TYPE_CHECKING:
     from collections import Counter
 
-    from sanic_ws.core.meter import Excess
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.keepalive import KeepAlive
+
+_RATE_LIMITED = BadMessage("rate_limited", "more than a client may send; this was dropped")
+
+
+def answer_excess(connection: Connection, excess: Excess) -> None:
+    """Tell a client that it sends too much, and close it if it goes on."""
+    if excess is Excess.TELL:
+        connection.write(error_frame(_RATE_LIMITED))
+    elif excess is Excess.CLOSE:
+        connection.fail(CloseCode.POLICY, "sends too much")
 
 
 class Unregistered:

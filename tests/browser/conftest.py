@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from tests.integration.peers import eventually
 from tests.servers import LOOPBACK, GatewayNode, require
@@ -96,6 +96,21 @@ async def open_page(
         await page.context.close()
     wrong = [each for _, watch in opened for each in watch.wrong]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.fixture
+def open_console(open_page: OpenPage) -> OpenPage:
+    """Open a node's console; wait until the feed is there, unless told otherwise."""
+
+    async def open_console(
+        node: GatewayNode, allowed: Sequence[str] = (), *, live: bool = True, **options: object
+    ) -> Page:
+        page = await open_page(f"{node.url}/console", allowed, **options)
+        if live:
+            await expect(page.locator("#feed")).to_have_attribute("data-state", "open")
+        return page
+
+    return open_console
 
 
 async def _serve_bare(page: Page) -> None:

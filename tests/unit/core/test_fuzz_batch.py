@@ -50,7 +50,7 @@ targets = st.one_of(
     st.just(group_target("g", frozenset({"c0", "@1;web"}))),
     st.builds(change_target, st.builds(Change, conns, st.sampled_from(["g", "g g"]), st.booleans())),
     st.text(max_size=12).map(lambda text: text.replace("\n", "")),
-    st.tuples(st.sampled_from("@*=^!#<>"), st.text(max_size=12))
+    st.tuples(st.sampled_from("@*=^!#<>&/"), st.text(max_size=12))
     .map("".join)
     .map(lambda t: t.replace("\n", "")),
 )

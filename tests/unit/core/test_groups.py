@@ -6,12 +6,14 @@ from sanic_ws.core.groups import (
     MAX_GROUPS,
     MAX_GROUPS_CHARS,
     NO_GROUPS,
+    WATCHERS,
     Groups,
     Members,
     check_groups,
     check_pattern,
     is_allowed,
 )
+from sanic_ws.core.identity import Group
 from sanic_ws.errors import InvalidField
 
 MANY = [f"g{number}" for number in range(MAX_GROUPS)]
@@ -47,6 +49,15 @@ def test_names_have_a_length_in_all():
 def test_too_many_and_misnamed_ones_are_refused(groups):
     with pytest.raises(InvalidField):
         check_groups(groups, "groups")
+
+
+def test_group_of_those_who_watch_is_nobody_elses():
+    with pytest.raises(InvalidField):
+        Group(WATCHERS)
+    with pytest.raises(InvalidField):
+        Group.from_token(WATCHERS)
+    with pytest.raises(InvalidField):
+        check_groups([WATCHERS], "groups")
 
 
 def test_patterns_are_names_and_beginnings():

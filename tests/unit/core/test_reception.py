@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sanic_ws.core.acks import Acks
 from sanic_ws.core.batch import (
+    LEAVE_TARGET,
+    WATCHERS_TARGET,
     Batch,
     change_target,
     close_target,
@@ -13,9 +16,10 @@ from sanic_ws.core.batch import (
     group_target,
     user_target,
 )
-from sanic_ws.core.groups import NO_GROUPS, Change, Groups
+from sanic_ws.core.groups import NO_GROUPS, WATCHERS, Change, Groups
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
+from sanic_ws.core.orders import Order, order_target
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reception import carry_out, refuse
 from sanic_ws.errors import MalformedBatch
@@ -167,3 +171,24 @@ def test_count_tells_how_many_open_connections_of_a_group_are_here(hub):
 def test_count_of_what_is_no_group_cannot_be_read(hub):
     with pytest.raises(MalformedBatch):
         receive(hub, "%")
+
+
+def test_what_watchers_are_shown_reaches_nobody_else(hub, sockets):
+    watcher = FakeSocket("w")
+    hub.groups.add(watcher, [WATCHERS])
+    reply = receive(hub, WATCHERS_TARGET)
+    assert reply.details == {0: [(Answer.DELIVERED, 1)]}
+    assert watcher.written == [b"frame 0"]
+    assert not any(socket.written for socket in sockets.values())
+    assert len(hub) == 3
+
+
+def test_order_to_leave_is_told_once_and_only_by_itself(hub):
+    reply = receive(hub, LEAVE_TARGET)
+    assert (reply.leaves, list(reply.answers)) == (True, [Answer.DELIVERED])
+    assert not receive(hub, "a").leaves
+    with pytest.raises(MalformedBatch):
+        carry_out(hub, Batch(7, 0.0, 1000, [LEAVE_TARGET], [b""], seek=True), "n1")
+    for target in ("/", "/leaves", "/ leave", order_target(Order("p", once=True), LEAVE_TARGET)):
+        with pytest.raises(MalformedBatch):
+            carry_out(hub, Batch(7, 0.0, 1000, [target], [b""]), "n1", Acks(hub, lambda *_: None))

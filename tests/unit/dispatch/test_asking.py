@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from sanic_ws.core.batch import Reply, count_target, decode_batch, read_count
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.dispatch.asking import FIRST, Questions
@@ -41,3 +43,13 @@ async def test_late_answer_is_dropped():
 
 def test_node_that_does_not_know_the_question_has_no_count():
     assert read_count(Reply(FIRST, "node", bytes([Answer.NOT_MINE]))) is None
+
+
+async def test_one_that_cannot_be_asked_is_told_apart_from_one_that_does_not_answer():
+    broker = Broker()
+    with pytest.raises(Unroutable):
+        await broker.questions.ask_one("gone", count_target("g"), 5)
+    with pytest.raises(TimeoutError):
+        await broker.questions.ask_one("silent", count_target("g"), 0.01)
+    assert read_count(await broker.questions.ask_one("there", count_target("g"), 5)) == 3
+    assert broker.questions._open == {}

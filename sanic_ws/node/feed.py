@@ -1,0 +1,141 @@
+"""The feed of the console: what each node shows of itself to those who watch, wherever they are.
+
+Snapshots go straight to the nodes that have watchers, past the dispatcher: the console does not count itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from sanic_ws.core.batch import WATCHERS_TARGET, Batch, encode_batch
+from sanic_ws.core.groups import WATCHERS
+from sanic_ws.core.messages import message_frame
+from sanic_ws.errors import BrokerError, RegistryUnavailable, Unroutable
+from sanic_ws.logs import event_log
+from sanic_ws.node.snapshot import describe_node, describe_nodes
+
+if TYPE_CHECKING:
+    from sanic_ws.node.node import Node
+
+WATCHED_S = 0.4
+"""How often a node shows itself while somebody watches."""
+IDLE_S = 0.5
+"""How often it looks whether anybody does."""
+CLOSE_TIMEOUT_S = 1.0
+TTL_MS = 1000
+"""A snapshot that is older is not shown."""
+
+log = event_log("sanic_ws.node")
+
+
+class Feed:
+    """Show a node to those who watch the console.
+
+    Those who watch here are shown it whatever happens to registry and broker; those who watch elsewhere also
+    while the registry is away, if they were known before.
+
+    Args:
+        node: it.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._number = 0
+        self._lag_s = 0.0
+        self._elsewhere: set[str] = set()
+        self._nodes: list[dict[str, Any]] = []
+        self._registry_up = False
+        self._telling: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """Show the node until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._tick()
+            pause = WATCHED_S if self._elsewhere or self._watched_here else IDLE_S
+            due = loop.time() + pause
+            await asyncio.sleep(pause)
+            self._lag_s = max(0.0, loop.time() - due)
+
+    async def close(self) -> None:
+        """Show the node for the last time, in bounded time: how it leaves may not last until the next one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if self._telling is not None:
+                    await self._telling
+                if self._elsewhere:
+                    await self._send(self._snapshot())
+
+    @property
+    def _watched_here(self) -> bool:
+        return WATCHERS in self._node.hub.groups
+
+    def _tick(self) -> None:
+        frame = None
+        try:
+            if self._watched_here:
+                frame = self._snapshot()
+                self._show(frame)
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end the feed
+            log.fault("snapshot not shown", exc)
+        # Slow servers hold up what goes over them, and nothing else; one at a time.
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell(frame), name="sanic_ws.feed")
+
+    async def _tell(self, frame: bytes | None) -> None:
+        """Find who watches elsewhere, and show them the node; show those here the cluster."""
+        try:
+            await self._look()
+            if self._watched_here:
+                self._show(self._cluster())
+            if self._elsewhere:
+                await self._send(frame or self._snapshot())
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not end the feed
+            log.fault("snapshot not sent", exc)
+
+    async def _look(self) -> None:
+        node = self._node
+        try:
+            listing, (marked,) = await node.registry.look_up_groups([WATCHERS])
+            watched = set(marked) & set(listing.live) - {node.id}
+            # Of a registry that is not whole nothing can be said to be missing.
+            self._elsewhere = watched if listing.whole else watched | self._elsewhere
+            if self._watched_here:
+                self._nodes = describe_nodes(await node.registry.nodes(), node.id)
+            self._registry_up = True
+        except RegistryUnavailable as exc:
+            self._registry_up = False
+            log.debug("who watches is not known", reason=str(exc))
+
+    async def _send(self, frame: bytes) -> None:
+        body = encode_batch(Batch(0, time.time(), TTL_MS, [WATCHERS_TARGET], [frame]))
+        await asyncio.gather(*(self._send_to(node, body) for node in list(self._elsewhere)))
+
+    async def _send_to(self, node: str, body: bytes) -> None:
+        try:
+            await self._node.broker.send(node, body, TTL_MS)
+        except Unroutable:
+            self._elsewhere.discard(node)
+        except BrokerError as exc:
+            log.debug("snapshot not sent", node=node, reason=type(exc).__name__)
+
+    def _snapshot(self) -> bytes:
+        self._number += 1
+        return message_frame("node", describe_node(self._node, self._number, self._lag_s))
+
+    def _cluster(self) -> bytes:
+        broker = self._node.broker
+        return message_frame(
+            "cluster",
+            {
+                "nodes": self._nodes,
+                "registry": "up" if self._registry_up else "down",
+                "broker": "up" if broker.connected and not broker.blocked else "down",
+            },
+        )
+
+    def _show(self, frame: bytes) -> None:
+        self._node.hub.deliver_to_many(f"#{WATCHERS}", frame)

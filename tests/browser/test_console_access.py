@@ -42,6 +42,11 @@ async def test_the_keyboard_is_enough(nodes, open_console):
     await keys.press("Escape")
     await keys.press("n")
     await expect(page.locator("#nodes-title")).to_be_focused()
+    await keys.press("?")
+    await page.get_by_label("Single-key").uncheck()
+    await keys.press("Escape")
+    await keys.press("/")
+    await expect(page.locator("#find-id")).not_to_be_focused()
 
 
 async def test_themes(nodes, open_console):

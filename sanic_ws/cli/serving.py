@@ -142,6 +142,7 @@ def _print_welcome(settings: Settings) -> None:
     out.print(
         f"""sanic-ws {__version__} on {backends}, for trying things: on this machine anybody may push.
 
+  console  http://{address}/console
   clients  ws://{address}/ws?sign=demo
   health   http://{address}/readyz
   docs     http://{address}/docs

@@ -7,6 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.groups import WATCHERS
+from sanic_ws.core.outcomes import Route
 from sanic_ws.node.process import memory_bytes
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from sanic_ws.core.histograms import Histogram
     from sanic_ws.node.node import Node
     from sanic_ws.registry import NodeInfo
+
+_NO_ROUTES = dict.fromkeys(map(str, Route), 0)
 
 
 def describe_nodes(infos: Iterable[NodeInfo], here: str) -> list[dict[str, Any]]:
@@ -61,7 +64,7 @@ def describe_node(node: Node, number: int, lag_s: float) -> dict[str, Any]:
         "connections": info.connections,
         "users": node.hub.users,
         "groups": len(node.hub.groups) - (WATCHERS in node.hub.groups),
-        "pushes": {"by_route": counts["routes"], "by_outcome": counts["outcomes"]},
+        "pushes": {"by_route": _NO_ROUTES | counts["routes"], "by_outcome": counts["outcomes"]},
         "open_deliveries": node.dispatcher.open_items,
         "fallbacks": sum(node.dispatcher.router.fallbacks.values()),
         "batches": node.batches,

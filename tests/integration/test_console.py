@@ -231,7 +231,7 @@ class TestSeen:
 
 
 def _has_pushed(node: GatewayNode) -> Callable[[dict[str, Any]], bool]:
-    return lambda data: data["node"] == node.node_id and bool(data["pushes"]["by_route"])
+    return lambda data: data["node"] == node.node_id and any(data["pushes"]["by_route"].values())
 
 
 class TestWhoMayWatch:

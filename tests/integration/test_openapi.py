@@ -76,6 +76,9 @@ USERS = "/api/v1/users"
 MAILBOX = f"{USERS}/mailbox"
 GROUP = "/api/v1/groups/{group}"
 MEMBER = f"{GROUP}/connections/{{conn}}"
+TICKET = "/api/v1/console/ticket"
+FOLLOWED = "/api/v1/console/push"
+DRAIN = "/api/v1/nodes/{node}/drain"
 CALLS = [
     Call(200, "GET", CONN, "/api/v1/connections/{client}"),
     Call(200, "GET", CONN, "/api/v1/connections/{user}"),
@@ -169,12 +172,36 @@ CALLS = [
             Call(403, "GET", path, key=PUSHER),
         )
     ),
+    Call(200, "GET", "/console"),
+    Call(401, "GET", "/console", key=None),
+    Call(403, "GET", "/console", key=PUSHER),
+    Call(400, "GET", "/console/ws", key=None),
+    Call(200, "POST", TICKET),
+    Call(401, "POST", TICKET, key=None),
+    Call(403, "POST", TICKET, key=PUSHER),
+    *(
+        Call(200, "POST", FOLLOWED, body=push_body(to, **content))
+        for to in ({"conn": "{client}"}, {"user": {"userId": "{id}", "tenantId": 7}}, {"all": True})
+        for content in ({}, {"raw": "x"})
+    ),
+    Call(202, "POST", FOLLOWED, body=NOBODY | {"wait": "none"}),
+    Call(400, "POST", FOLLOWED, body=NOBODY | {"to": {"group": ""}}),
+    Call(401, "POST", FOLLOWED, body=NOBODY, key=None),
+    Call(403, "POST", FOLLOWED, body=NOBODY, key=FEW),
+    Call(413, "POST", FOLLOWED, body=LARGE),
+    Call(401, "POST", DRAIN, "/api/v1/nodes/nobody/drain", key=None),
+    Call(403, "POST", DRAIN, "/api/v1/nodes/nobody/drain", key=FEW),
+    Call(404, "POST", DRAIN, "/api/v1/nodes/nobody/drain"),
     Call(200, "GET", "/livez", key=None),
     Call(200, "GET", "/readyz", key=None),
     Call(400, "GET", "/ws", key=None),
     Call(400, "GET", "/ws", "/ws?sign=a*b", key=None),
 ]
-ELSEWHERE = {("GET", "/ws", status) for status in ("101", "401", "403", "429")} | {("PUT", MEMBER, "429")}
+ELSEWHERE = (
+    {("GET", path, status) for path in ("/ws", "/console/ws") for status in ("101", "401", "403", "429")}
+    | {("PUT", MEMBER, "429")}
+    | {("POST", DRAIN, "200")}
+)
 """Tested beside, or where a node is in trouble."""
 
 

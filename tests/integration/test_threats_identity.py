@@ -11,6 +11,8 @@ from dataclasses import fields
 from urllib.parse import quote
 
 import pytest
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import InvalidStatus
 
 from sanic_ws.registry import Claimed
 from tests.integration.peers import call, push_body, run_command, unique
@@ -26,7 +28,7 @@ from tests.integration.secured import (
     secured,
     signer,
 )
-from tests.servers import GatewayNode, free_port
+from tests.servers import LOOPBACK, GatewayNode, free_port
 from tests.tokens import SECRET, KeyServer, claims, ec_key, encode, rsa_key, shared_secret, unsigned
 
 ORIGIN = "https://app.example"
@@ -392,8 +394,12 @@ async def test_7_key_limited_to_other_targets_is_403(connect):
     "path",
     [
         "/metrics",
-        "/console",
-        "/console/",
+        "/console/ws",
+        "/console/ws?token=a",
+        "/api/v1/console",
+        "/api/v1/console/ticket",
+        "/api/v1/console/push",
+        "/api/v1/nodes/a/drain",
         "/docs",
         "/docs/openapi.json",
         "/openapi.json",
@@ -416,8 +422,27 @@ async def test_7_key_limited_to_other_targets_is_403(connect):
 )
 async def test_17_nothing_is_told_without_a_key(node, method, path):
     answer = await call(node, method, path)
-    assert answer.status in (http.client.UNAUTHORIZED, http.client.NOT_FOUND, http.client.METHOD_NOT_ALLOWED)
+    nothing = {http.client.UNAUTHORIZED, http.client.NOT_FOUND, http.client.METHOD_NOT_ALLOWED}
+    # To whom is no WebSocket client.
+    assert answer.status in nothing | ({http.client.BAD_REQUEST} if path.startswith("/console/ws") else set())
     assert method == "HEAD" or answer.error
+
+
+@pytest.mark.parametrize("path", ["/console", "/console/"])
+async def test_17_console_is_an_empty_page_without_a_key_and_shows_nothing(node, path):
+    answer = await call(node, "GET", path)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer realm="sanic_ws"')
+    assert b"secured" not in answer.body
+    for method in ("POST", "HEAD", "DELETE", "PUT"):
+        assert (await call(node, method, path)).status == http.client.METHOD_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("query", ["", "?token=", "?token=a.b", f"?token={KEY}", "?token=a&token=b"])
+async def test_17_console_shows_nothing_to_whom_has_no_ticket(node, query):
+    with pytest.raises(InvalidStatus) as caught:
+        await connect_websocket(f"ws://{LOOPBACK}:{node.port}/console/ws{query}", proxy=None)
+    assert caught.value.response.status_code == http.client.UNAUTHORIZED
+    assert KEY.encode() not in caught.value.response.body
 
 
 async def test_17_health_tells_no_more_than_health(node):

@@ -41,7 +41,7 @@ async def test_node_is_described_and_who_watches_is_not_counted(node):
     assert (shown["connections"], shown["users"], shown["groups"]) == (2, 1, 2)
     assert shown["handshakes"] == {"accepted": 2}
     assert shown["closes"] == {"4403": 1}
-    assert shown["pushes"] == {"by_route": {}, "by_outcome": {}}
+    assert shown["pushes"] == {"by_route": {"local": 0, "direct": 0, "fallback": 0}, "by_outcome": {}}
     latency = shown["latency"]
     assert latency["bounds_ms"][:3] == [0.5, 1.0, 2.5]
     assert latency["counts"] == [0, *[1] * (len(latency["bounds_ms"]) - 1), 2]

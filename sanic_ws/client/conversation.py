@@ -98,7 +98,7 @@ class Conversation:
             if self._everything:
                 self.inbox.put(Message(self._sender, content, fields))
             return
-        sight = self.follower.meet(fields.get("id"), fields.get("prev"), fields.get("time"))
+        sight = self.follower.meet(fields)
         if sight is not Sight.OLD:
             self.inbox.put(Message(self._sender, content, fields, gap=sight is Sight.GAP))
 

@@ -1,16 +1,23 @@
 """Following: what a client has of its durable messages, over all the connections that it makes.
 
-A durable message names the one before it, ``prev``, but for the very first of a mailbox. A client that comes
+A durable message names the one before it, ``prev``, which is null for the first of all. A client that comes
 back asks for what came after the last one that it has.
 """
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SKEW = timedelta(seconds=5)
+"""How far the clocks of nodes and publishers may be apart; a message more may be shown, none less."""
 
 MEMORY = 1024
-"""Ids that a client remembers; of messages that come again after so many others it would show one twice."""
+"""Ids that a client remembers; what comes again after so many others is shown twice."""
 
 
 class Sight(Enum):
@@ -21,7 +28,7 @@ class Sight(Enum):
     GAP = auto()
     """It is to be shown, and something before it is missing."""
     OLD = auto()
-    """It was shown, or was sent before this client began."""
+    """It was shown, or is from before this client began."""
 
 
 class Follower:
@@ -38,12 +45,10 @@ class Follower:
     def __init__(self, since: str | None = None) -> None:
         self.last_id = since or None
         self._wants_all = since is not None
-        self._began: str | None = None
-        self._replays = False
-        self._seen: dict[str, int] = {}
-        self._count = 0
-        # Which of those that were seen was the last durable one.
-        self._durable_at = 0
+        self._began: datetime | None = None
+        # Whether what comes may be from before the beginning.
+        self._asked_all = self._replays_all = False
+        self._seen: dict[str, None] = {} if self.last_id is None else {self.last_id: None}
 
     @property
     def since(self) -> str | None:
@@ -53,62 +58,52 @@ class Follower:
         return "" if self._wants_all or self._began is not None else None
 
     def connected(self, time: str) -> None:
-        """Take in that a connection was made, at a time of the node's."""
-        self._replays = self.since is not None
+        """Take in that a connection was made, at a time of the node's, RFC 3339 in UTC."""
+        self._asked_all = self.since == "" and not self._wants_all
+        self._replays_all = self._asked_all
         if self._began is None:
-            self._began = time
+            self._began = _read_time(time)
 
     def bound(self) -> None:
         """Take in that the connection is another user's now: what is stored for that one comes."""
-        self._replays = self.since is not None
+        self._replays_all = self._asked_all
 
     def resumed(self, last_id: Any) -> None:
         """Take in that all has come that was stored, up to a message, if there was any."""
-        self._replays = False
+        self._replays_all = False
         if isinstance(last_id, str) and last_id:
-            self._stand_at(last_id)
+            self.last_id = last_id
 
-    def meet(self, message_id: Any, prev: Any, time: Any) -> Sight:
-        """Say what a push is to the client, and take it in.
-
-        Args:
-            message_id: the push's id, if it has one.
-            prev: the id of the durable message before it, if it names one.
-            time: when it was made, RFC 3339.
-        """
+    def meet(self, message: Mapping[str, Any]) -> Sight:
+        """Say what a push is to the client, and take it in."""
+        if "prev" not in message:
+            return Sight.NEW
+        message_id, prev = message.get("id"), message["prev"]
         if not isinstance(message_id, str):
             return Sight.NEW
-        is_durable = isinstance(prev, str)
-        if (is_durable or self._replays) and (message_id in self._seen or message_id == self.last_id):
+        if message_id in self._seen:
             return Sight.OLD
-        is_gap = is_durable and self._misses(prev)
-        is_early = self._is_early(time)
-        self._remember(message_id)
-        if is_durable:
-            self._stand_at(message_id)
+        is_early = self._is_early(message.get("time"))
+        is_gap = self.last_id is not None and prev != self.last_id
+        self._seen[message_id] = None
+        if len(self._seen) > MEMORY:
+            del self._seen[next(iter(self._seen))]
+        self.last_id = message_id
         if is_early:
             return Sight.OLD
         return Sight.GAP if is_gap else Sight.NEW
 
-    def _misses(self, prev: str) -> bool:
-        """Say whether the client has not got the durable message before one that names it as `prev`."""
-        if self.last_id is None or prev == self.last_id:
-            return False
-        # The first one of a mailbox names none, and so was not known for a durable one.
-        return self._seen.get(prev, -1) < self._durable_at
-
     def _is_early(self, time: Any) -> bool:
         """Say whether what is replayed is from before the beginning of a client that wants none of that."""
-        if self._wants_all or not self._replays or self._began is None:
+        if not self._replays_all or self._began is None:
             return False
-        return isinstance(time, str) and time < self._began
+        made = _read_time(time)
+        return made is not None and made < self._began - SKEW
 
-    def _remember(self, message_id: str) -> None:
-        self._count += 1
-        self._seen[message_id] = self._count
-        if len(self._seen) > MEMORY:
-            del self._seen[next(iter(self._seen))]
 
-    def _stand_at(self, message_id: str) -> None:
-        self.last_id = message_id
-        self._durable_at = self._seen.get(message_id, self._durable_at)
+def _read_time(text: Any) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return time if time.tzinfo else None

@@ -131,6 +131,7 @@ class Lifecycle:
                     self.conversation.heard,
                     tls=self._options.tls,
                     max_message_bytes=self._options.max_message_bytes,
+                    timeout_s=timeout_s,
                 )
         except TimeoutError:
             raise ClientAway(f"{address} does not answer: nothing within {timeout_s:g} s") from None

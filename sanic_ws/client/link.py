@@ -122,6 +122,11 @@ class Link(WSListener):  # type: ignore[misc, unused-ignore]
     # What the client does
 
     @property
+    def was_open(self) -> bool:
+        """Whether it was open, be it for a moment."""
+        return self._transport is not None
+
+    @property
     def is_up(self) -> bool:
         """Whether something that is written may arrive."""
         return self._how is None and not self.ended.done()
@@ -225,8 +230,9 @@ async def open_link(
     *,
     tls: ssl.SSLContext | None,
     max_message_bytes: int,
+    timeout_s: float,
 ) -> Link:
-    """Connect.
+    """Connect; the handshake may take `timeout_s` seconds.
 
     Raises:
         LinkRefused: the handshake was answered with an HTTP error.
@@ -241,7 +247,8 @@ async def open_link(
             url,
             ssl_context=tls,
             extra_headers=dict(headers),
-            websocket_handshake_timeout=None,
+            # Also ends the connection where this is cancelled.
+            websocket_handshake_timeout=timeout_s,
             max_frame_size=max_message_bytes,
             max_redirects=0,
             read_buffer_init_size=READ_BUFFER_BYTES,
@@ -252,6 +259,8 @@ async def open_link(
         raise ClientAway(f"{where} does not answer as a WebSocket server: {exc}") from None
     except OSError as exc:
         raise ClientAway(f"{where} does not answer: {exc.strerror or exc}") from None
+    if not link.was_open:
+        raise ClientAway(f"{where} has closed the connection before it was open")
     return link
 
 

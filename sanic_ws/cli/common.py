@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.json import JSON
 
 from sanic_ws.core import json
 from sanic_ws.errors import InvalidField, InvalidJSON, SanicWsError
@@ -47,6 +48,14 @@ class CallRefused(InvalidField):
 def is_for_people(as_json: bool) -> bool:
     """Say whether somebody looks at the output; a wish for colours in a script does not change that."""
     return sys.stdout.isatty() and not as_json
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON over several lines; coloured on a terminal only, whoever wishes for colours."""
+    if sys.stdout.isatty():
+        out.print_json(json.dumps(value).decode())
+    else:
+        print(JSON(json.dumps(value).decode()).text.plain)  # noqa: T201
 
 
 def plain(text: str) -> str:

@@ -121,7 +121,7 @@ def _print_as_it_came(message: Message) -> None:
 def _show(message: Message) -> None:
     """Print a message for people: its time, type and data."""
     is_own = message.type in RESERVED_TYPES
-    line = Text(_time(message), style="dim")
+    line = Text().append(_time(message), style="dim")
     if message.gap:
         line.append(" (some are missing)", style="red")
     if message.type:

@@ -20,8 +20,8 @@ from sanic_ws.cli.common import (
     is_for_people,
     out,
     plain,
+    print_json,
 )
-from sanic_ws.core import json
 
 
 def kick(
@@ -67,4 +67,4 @@ def _tell(answer: dict[str, Any], line: str, as_json: bool) -> None:
     if is_for_people(as_json):
         out.print(plain(line), markup=False)
     else:
-        out.print_json(json.dumps(answer).decode())
+        print_json(answer)

@@ -19,7 +19,7 @@ from sanic_ws.cli.common import (
     Url,
     call,
     is_for_people,
-    out,
+    print_json,
 )
 from sanic_ws.cli.receipts import show_receipt
 from sanic_ws.core import json
@@ -104,7 +104,7 @@ def push(
     if is_for_people(as_json):
         show_receipt(receipt)
     else:
-        out.print_json(json.dumps(receipt).decode())
+        print_json(receipt)
     if not _is_done(request, receipt):
         raise typer.Exit(EXIT_NOT_DELIVERED)
 

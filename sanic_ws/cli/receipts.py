@@ -32,7 +32,7 @@ def show_receipt(receipt: dict[str, Any]) -> None:
 
 
 def _outcome(outcome: str) -> Text:
-    return Text(plain(outcome), style=f"bold {_STYLES.get(outcome, _BAD)}")
+    return Text().append(plain(outcome), style=f"bold {_STYLES.get(outcome, _BAD)}")
 
 
 def _add_delivery(line: Text, delivery: dict[str, Any]) -> None:

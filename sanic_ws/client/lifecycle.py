@@ -11,6 +11,7 @@ from sanic_ws.client.events import State, StateChanged
 from sanic_ws.client.link import NORMAL, LinkRefused, open_link
 from sanic_ws.client.outbox import Outbox
 from sanic_ws.core import json
+from sanic_ws.core.closing import describe_close
 from sanic_ws.core.comeback import Comeback
 from sanic_ws.errors import ClientAway, ClientClosed, ClientError, ClientRefused
 from sanic_ws.logs import event_log
@@ -117,7 +118,7 @@ class Lifecycle:
             link.abort("the node does not say that this client is connected")
         code, reason = await link.ended
         wait_s = self._comeback.after_close(code, reason, open_s, self.conversation.after_ms)
-        return self._next(wait_s, ClientClosed(code, reason or "closed by the node"))
+        return self._next(wait_s, ClientClosed(code, describe_close(code, reason)))
 
     async def _connect(self) -> Link:
         address, timeout_s = next(self._addresses), self._options.connect_timeout_s

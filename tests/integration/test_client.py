@@ -1,9 +1,12 @@
 """The Python client on real nodes: it comes back, goes on where it was, and stays away where it has to."""
 
 import asyncio
+import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +24,9 @@ from sanic_ws.errors import (
 from tests.integration.peers import call, connection_info, eventually, only, push, unique
 from tests.integration.secured import push_to, secured, signer
 from tests.leaks import note
-from tests.servers import free_port
+from tests.servers import GatewayNode, free_port
+
+EXAMPLES = Path(__file__).with_name("examples")
 
 
 class Listener:
@@ -256,12 +261,13 @@ class TestComingBack:
 
     async def test_after_the_wait_that_a_leaving_node_has_asked_for(self, make_cluster):
         own = make_cluster(2)
-        async with listening(urls(own.nodes), sign=unique()) as one:
+        async with listening(urls(own.nodes), everything=True) as one:
             code = asyncio.create_task(asyncio.to_thread(own.nodes[0].stop))
             await one.opened(2)
             assert (await code, one.client.node) == (0, own.nodes[1].node_id)
         (waiting,) = [e for e in one.events if isinstance(e, StateChanged) and e.state is State.WAITING]
-        assert f"retry_after_ms={waiting.wait_s * 1000:.0f} (1012)" in waiting.reason
+        (told,) = [message.data for message in one.messages if message.type == "reconnect"]
+        assert (waiting.wait_s, waiting.reason) == (told["after_ms"] / 1000, "the node is leaving (1012)")
 
     async def test_goes_on_where_it_was_over_nodes_that_come_and_go(self, make_cluster):
         own = make_cluster(3)
@@ -460,6 +466,29 @@ class TestQueues:
             assert len(inbox._messages) < len(delivered)
             assert [(await anext(client)).data[0] for _ in delivered] == delivered
             assert not inbox.full
+
+
+async def test_example_answers():
+    with GatewayNode("dev", name="example") as node:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(EXAMPLES / "listening.py"),
+            env={**os.environ, "URL": node.ws_url},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        try:
+
+            async def asked():
+                receipt = await push(node, {"conn": "demo"}, type="question", data=6, wait="reply")
+                return receipt if receipt["outcome"] == "acked" else None
+
+            receipt = await eventually(asked, "an answer")
+            assert only(receipt)["reply"] == {"answer": 42}
+        finally:
+            program.terminate()
+            out, _ = await program.communicate()
+    assert b"question 6" in out
+    assert b"State.OPEN" in out
 
 
 def _exp(token: str) -> float:

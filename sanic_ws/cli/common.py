@@ -51,11 +51,8 @@ def is_for_people(as_json: bool) -> bool:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON over several lines; coloured on a terminal only, whoever wishes for colours."""
-    if sys.stdout.isatty():
-        out.print_json(json.dumps(value).decode())
-    else:
-        print(JSON(json.dumps(value).decode()).text.plain)  # noqa: T201
+    """Print a value as JSON over several lines, without colours: it is for programs."""
+    print(JSON(json.dumps(value).decode()).text.plain)  # noqa: T201
 
 
 def plain(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,11 +66,10 @@ def listen(
         )
     except InvalidField as exc:
         raise InvalidField(f"--{exc.field}", exc.reason) from None
-    with suppress(BrokenPipeError):
-        try:
-            asyncio.run(_listen(client, count, pretty=is_for_people(as_json), ack=ack))
-        except KeyboardInterrupt:
-            raise typer.Exit(128 + signal.SIGINT) from None
+    try:
+        asyncio.run(_listen(client, count, pretty=is_for_people(as_json), ack=ack))
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
 
 
 async def _listen(client: Client, count: int, *, pretty: bool, ack: bool) -> None:

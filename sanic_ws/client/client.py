@@ -17,7 +17,7 @@ from sanic_ws.errors import ClientAway, ClientError, InvalidField
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from types import TracebackType
 
     from sanic_ws.client.events import Event
@@ -68,8 +68,8 @@ class Client:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Message:
-        return await self._entered.conversation.inbox.get()
+    def __anext__(self) -> Coroutine[Any, Any, Message]:
+        return self._entered.conversation.inbox.get()
 
     @property
     def state(self) -> State:

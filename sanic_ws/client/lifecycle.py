@@ -159,14 +159,16 @@ class Lifecycle:
 
     def _next(self, wait_s: float | None, error: ClientError) -> float | None:
         """Say what happens next; an error is final if that is nothing."""
-        is_over = wait_s is None or not self._options.reconnect
-        if self._give_up_at is not None and wait_s is not None:
-            is_over = asyncio.get_running_loop().time() + wait_s > self._give_up_at
-        if is_over or wait_s is None:
+        if wait_s is None or not self._tries_again(wait_s):
             self.error = error
             return None
         self._become(State.WAITING, str(error), wait_s)
         return wait_s
+
+    def _tries_again(self, wait_s: float) -> bool:
+        if self._give_up_at is None:
+            return self._options.reconnect
+        return asyncio.get_running_loop().time() + wait_s < self._give_up_at
 
     def _pause(self, paused: bool) -> None:
         # Before it is open its answers have to be read.

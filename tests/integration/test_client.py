@@ -296,21 +296,16 @@ class TestComingBack:
         assert not any(message.gap for message in one.messages)
         assert all(event.recovered for event in one.events if isinstance(event, Resumed))
 
-    async def test_what_was_stored_before_it_had_anything_comes_and_what_is_older_does_not(
-        self, make_cluster
-    ):
-        own = make_cluster(1)
-        (node,) = own.nodes
-        to = {"conn": unique()}
-        # Older than clocks may be apart.
-        async with listening(node.ws_url, sign=to["conn"]) as one:
-            began = one.client._life.conversation.follower
-            await asyncio.to_thread(node.kill)
-            await asyncio.to_thread(node.start)
-            await one.opened(2)
-            assert began.since == ""
-            await store(node, to, "new")
-            assert await one.came(1) == ["new"]
+    async def test_what_it_missed_comes_even_if_nothing_durable_had_come_before(self, make_cluster):
+        own = make_cluster(2)
+        async with listening(own.nodes[0].ws_url) as one:
+            to = {"conn": one.client.conn}
+            await asyncio.to_thread(own.nodes[0].kill)
+            for number in range(3):
+                assert (await store(own.nodes[1], to, number))["outcome"] == "stored"
+            await asyncio.to_thread(own.nodes[0].start)
+            assert await one.came(3) == [0, 1, 2]
+        assert not any(message.gap for message in one.messages)
 
     async def test_an_id_that_nobody_knows_is_told(self, nodes):
         to = {"conn": unique()}

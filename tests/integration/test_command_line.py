@@ -18,7 +18,7 @@ from tests.integration.peers import (
     unique,
 )
 
-COLOUR = "\x1b[3"
+GREEN, CYAN = "32m", "36m"
 
 
 class Terminal:
@@ -84,10 +84,10 @@ class TestTerminal:
         shown = await on_terminal(*push_to)
         (line,) = shown.text.splitlines()
         assert shown.code == 0
-        assert COLOUR in line
+        assert GREEN in line
         for words in ("delivered", client.conn, "direct", nodes[0].node_id, " ms"):
             assert words in line
-        assert COLOUR not in (await on_terminal(*push_to, NO_COLOR="1")).text
+        assert GREEN not in (await on_terminal(*push_to, NO_COLOR="1")).text
         as_json = await on_terminal(*push_to, "--json", NO_COLOR="1")
         assert '"outcome": "delivered"' in as_json.text
         piped = await run_command(*push_to, env={"FORCE_COLOR": "1"})
@@ -101,7 +101,7 @@ class TestTerminal:
             await push(nodes[1], {"conn": sign}, raw="\x1b[2J\x07raw")
             await eventually(lambda: "raw" in listen.text, "what was pushed")
         news = next(line for line in listen.text.splitlines() if "news" in line)
-        assert COLOUR in news
+        assert CYAN in news
         assert '{"n":[1,"ä"]}' in news
         assert "\\x1b[2J\\x07raw" in listen.text
         assert listen.code == 130

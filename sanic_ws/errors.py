@@ -15,11 +15,16 @@
     │   └── RegistryAway        it was not even asked: it cannot be reached
     ├── MailboxUnavailable      Redis does not answer in time, and a letter may be stored or not
     │   └── MailboxAway         it was not even asked: certainly not stored
-    └── BrokerError
-        ├── BrokerUnavailable   RabbitMQ cannot be reached; certainly not sent
-        ├── Unroutable          the node's queue is gone; certainly not sent
-        ├── QueueFull           the node's queue refuses more; certainly not sent
-        └── BrokerLost          the connection broke before the confirm; may have been sent
+    ├── BrokerError
+    │   ├── BrokerUnavailable   RabbitMQ cannot be reached; certainly not sent
+    │   ├── Unroutable          the node's queue is gone; certainly not sent
+    │   ├── QueueFull           the node's queue refuses more; certainly not sent
+    │   └── BrokerLost          the connection broke before the confirm; may have been sent
+    └── ClientError
+        ├── ClientAway          a client has no connection now, or it ended before the answer
+        ├── ClientClosed        a client does not come back by itself; holds the code
+        ├── ClientOverloaded    too much waits for the connection already; not sent
+        └── ClientRefused       the node has answered with an error; holds its code
 """
 
 from __future__ import annotations
@@ -28,6 +33,11 @@ __all__ = [
     "BrokerError",
     "BrokerLost",
     "BrokerUnavailable",
+    "ClientAway",
+    "ClientClosed",
+    "ClientError",
+    "ClientOverloaded",
+    "ClientRefused",
     "IdentityTaken",
     "InvalidField",
     "InvalidJSON",
@@ -126,3 +136,43 @@ class QueueFull(BrokerError):  # noqa: N818
 
 class BrokerLost(BrokerError):  # noqa: N818
     """Report that the connection broke before the confirm; the batch may have been sent."""
+
+
+class ClientError(SanicWsError):
+    """Base of what can go wrong with a client of the gateway."""
+
+
+class ClientAway(ClientError):  # noqa: N818
+    """Report that a client has no connection now, or that it ended before an answer came."""
+
+
+class ClientClosed(ClientError):  # noqa: N818
+    """Report that a client is closed, and does not come back by itself.
+
+    Args:
+        code: the WebSocket's close code, or the HTTP status with which the node refused it.
+        reason: why, for people.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{reason} ({code})" if reason else str(code))
+        self.code = code
+        self.reason = reason
+
+
+class ClientOverloaded(ClientError):  # noqa: N818
+    """Report that too many messages wait for a client's connection; this one was not sent."""
+
+
+class ClientRefused(ClientError):  # noqa: N818
+    """Report an error that the node has answered with.
+
+    Args:
+        code: snake_case, for programs.
+        reason: what is wrong, for people.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason

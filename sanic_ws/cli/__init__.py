@@ -1,4 +1,4 @@
-"""The command line: ``sanic-ws dev | serve | push | listen | nodes | check | plan``."""
+"""The command line: ``sanic-ws dev | serve | push | listen | nodes | kick | drain | check | plan``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sanic_ws import __version__
 from sanic_ws.cli.common import EXIT_UNAVAILABLE, EXIT_USAGE, err, out
 from sanic_ws.cli.listening import listen
 from sanic_ws.cli.listing import nodes
+from sanic_ws.cli.operating import drain, kick
 from sanic_ws.cli.planning import plan
 from sanic_ws.cli.pushing import push
 from sanic_ws.cli.serving import check, dev, serve
@@ -18,11 +19,14 @@ from sanic_ws.errors import InvalidField, SanicWsError
 
 app = typer.Typer(
     help="WebSocket push gateway with node-affinity routing and truthful receipts.",
+    epilog="Exit codes: 0 done; 1 asked, and not done (not delivered, no such connection or node); 2 wrong "
+    "arguments or settings; 3 nobody could be asked, or the connection was closed; 130 Ctrl-C. Colours only "
+    "on a terminal, and never with NO_COLOR.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (dev, serve, push, listen, nodes, check, plan):
+for command in (dev, serve, push, listen, nodes, kick, drain, check, plan):
     app.command()(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import ceil
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +10,7 @@ import typer
 from rich.table import Table
 
 from sanic_ws.cli.common import out
+from sanic_ws.core import json
 from sanic_ws.core.capacity import plan as make_plan
 from sanic_ws.errors import InvalidField
 
@@ -22,12 +24,16 @@ def plan(
     misses: Annotated[float, typer.Option(min=0, max=1, help="share of pushes that find nobody")] = 0.0,
     handshakes: Annotated[int, typer.Option(min=0, help="a second")] = 0,
     load: Annotated[float, typer.Option(min=0.05, max=1, help="how busy a core may be")] = 0.5,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
     """Say how many nodes, Redis and RabbitMQ servers a load needs, and the arithmetic."""
     try:
         needs = make_plan(connections, pushes, misses, handshakes, load)
     except ValueError as exc:
         raise InvalidField("", str(exc)) from None
+    if as_json:
+        print(json.dumps([asdict(need) for need in needs]).decode())  # noqa: T201
+        return
     table = Table("what", "number", "because", box=None, pad_edge=False)
     for need in needs:
         table.add_row(need.what, f"{need.number:,}", _reason(need))

@@ -12,13 +12,16 @@ from sanic_ws.cli.common import (
     DEFAULT_URL,
     EXIT_NOT_DELIVERED,
     AmqpUrl,
+    AsJson,
     Key,
     Prefix,
     RedisUrl,
     Url,
     call,
-    out,
+    is_for_people,
+    print_json,
 )
+from sanic_ws.cli.receipts import show_receipt
 from sanic_ws.core import json
 from sanic_ws.core.identity import Conn, Everyone, Group, User
 from sanic_ws.core.outcomes import Outcome
@@ -71,6 +74,7 @@ def push(
         bool, typer.Option("--store", help="keep it for who is away, for --ttl or 24 h")
     ] = False,
     timeout_s: Annotated[float, typer.Option("--timeout", help="seconds to wait")] = DEFAULT_TIMEOUT_S,
+    as_json: AsJson = False,
     url: Url = None,
     api_key: Key = None,
     redis_url: RedisUrl = None,
@@ -97,7 +101,10 @@ def push(
         receipt = asyncio.run(_push_direct(request, redis_url, amqp_url, prefix))
     else:
         receipt = _push_http(request, url or DEFAULT_URL, api_key)
-    out.print_json(json.dumps(receipt).decode())
+    if is_for_people(as_json):
+        show_receipt(receipt)
+    else:
+        print_json(receipt)
     if not _is_done(request, receipt):
         raise typer.Exit(EXIT_NOT_DELIVERED)
 

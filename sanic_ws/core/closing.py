@@ -25,4 +25,29 @@ class CloseCode(IntEnum):
         return self in _COME_BACK
 
 
+def describe_close(code: int, reason: str) -> str:
+    """Return for people why a connection was closed.
+
+    Args:
+        code: the close code.
+        reason: what came with it.
+    """
+    # With a restart comes when to come back, which is no reason.
+    said = "" if code == CloseCode.RESTART else reason
+    return ": ".join(part for part in (_MEANINGS.get(code, ""), said) if part) or "closed by the other side"
+
+
 _COME_BACK = {CloseCode.RESTART, CloseCode.SLOW_CONSUMER, CloseCode.TOO_MANY, CloseCode.UNAUTHENTICATED}
+
+_MEANINGS: dict[int, str] = {
+    CloseCode.PROTOCOL_ERROR: "protocol error",
+    CloseCode.INVALID_DATA: "text that is not UTF-8",
+    CloseCode.POLICY: "refused by policy",
+    CloseCode.TOO_BIG: "message too big",
+    CloseCode.RESTART: "the node is leaving",
+    CloseCode.UNAUTHENTICATED: "not authenticated",
+    CloseCode.KICKED: "closed through the API",
+    CloseCode.SLOW_CONSUMER: "too slow",
+    CloseCode.REPLACED: "a newer connection has the same id",
+    CloseCode.TOO_MANY: "too many connections",
+}

@@ -17,7 +17,7 @@ from sanic_ws.cli import app, main
 from sanic_ws.core.outcomes import Outcome, Receipt
 from sanic_ws.errors import SanicWsError
 
-COMMANDS = ["dev", "serve", "push", "listen", "nodes", "check"]
+COMMANDS = ["dev", "serve", "push", "listen", "nodes", "kick", "drain", "check", "plan"]
 SERVE = ["--redis-url", "redis://127.0.0.1:1", "--amqp-url", "amqp://127.0.0.1:1", "--api-keys", "a:b"]
 
 
@@ -96,6 +96,40 @@ def test_every_command_has_help(run, command):
     assert (result.exit_code, "Usage" in result.output) == (0, True)
 
 
+def test_help_tells_the_exit_codes(run):
+    text = " ".join(run("--help").output.split())
+    for words in (
+        "0 done",
+        "1 asked, and not done",
+        "2 wrong arguments",
+        "3 nobody could be asked",
+        "NO_COLOR",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    ("words", "number", "wanted"),
+    [
+        ("sanic-ws pu", 1, ["push"]),
+        ("sanic-ws push --wa", 2, ["--wait", "--wait-for"]),
+        ("sanic-ws push --wait a", 3, ["ack"]),
+        ("sanic-ws listen --no", 2, ["--no-reconnect"]),
+    ],
+)
+def test_shells_complete(words, number, wanted):
+    env = {"_SANIC_WS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(number)}
+    result = CliRunner().invoke(app, [], env=env, prog_name="sanic-ws")
+    assert result.output.split() == wanted
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown(run, monkeypatch, shell):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    result = run("--show-completion", shell)
+    assert (result.exit_code, "_COMPLETE" in result.output) == (0, True)
+
+
 def test_version_is_told(run):
     assert run("--version").output.strip() == __version__
 
@@ -148,6 +182,17 @@ def test_push_names_its_target(run, calls, arguments, to):
 
 def test_push_prints_the_receipt(run, calls):
     assert json.loads(run("push", "--conn", "a").output) == calls.answer
+
+
+def test_push_on_a_terminal_prints_a_line_unless_json_is_asked_for(run, calls, monkeypatch):
+    monkeypatch.setattr("sanic_ws.cli.pushing.is_for_people", lambda as_json: not as_json)
+    assert run("push", "--conn", "a").output == "delivered  1 delivered  id p\n"
+    assert json.loads(run("push", "--conn", "a", "--json").output) == calls.answer
+
+
+def test_plan_is_made_for_programs_too(run):
+    needs = json.loads(run("plan", "--connections", "10", "--pushes", "1", "--json").output)
+    assert all(need.keys() == {"what", "number", "reasons"} for need in needs)
 
 
 def test_push_hands_on_id_key_timeout_and_exceptions(run, calls):

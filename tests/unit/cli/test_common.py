@@ -8,7 +8,7 @@ from urllib.error import HTTPError, URLError
 
 import pytest
 
-from sanic_ws.cli.common import call
+from sanic_ws.cli.common import CallRefused, call, plain, print_json
 from sanic_ws.errors import InvalidField, SanicWsError
 
 RECEIPT = {"id": "p", "outcome": "unknown"}
@@ -85,6 +85,38 @@ def test_error_of_something_else_is_told_by_its_status(http, body):
     http.answer = http_error(502, body)
     with pytest.raises(SanicWsError, match="502"):
         call("http://node", "/x", None)
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_refusal_has_its_status(http, status):
+    http.answer = http_error(status, b"{}")
+    with pytest.raises(CallRefused) as caught:
+        call("http://node", "/x", None)
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_node_that_cannot_do_it_now_is_no_wrong_argument(http, status):
+    http.answer = http_error(status, b'{"error": {"message": "later"}}')
+    with pytest.raises(SanicWsError, match="later") as caught:
+        call("http://node", "/x", None)
+    assert not isinstance(caught.value, InvalidField)
+
+
+def test_method_may_be_given(http):
+    call("http://node", "/x", None, method="DELETE")
+    assert http.request.get_method() == "DELETE"
+
+
+def test_json_for_programs_has_no_colours(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_json({"a": "ä\x1b"})
+    assert capsys.readouterr().out == '{\n  "a": "ä\\u001b"\n}\n'
+
+
+def test_plain_text_stays_and_control_characters_do_not():
+    assert plain("täxt {}") == "täxt {}"
+    assert plain("a\x1b[2J\x9b\r\u202e") == "a\\x1b[2J\\x9b\\r\\u202e"
 
 
 @pytest.mark.parametrize("error", [URLError(ConnectionRefusedError(111, "refused")), TimeoutError("slow")])

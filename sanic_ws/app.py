@@ -16,7 +16,19 @@ from sanic.config import Config
 from sanic_ws.core.messages import OWN_TYPES
 from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
-from sanic_ws.http import cluster, docs, errors, groups, health, mailboxes, metrics, push, sockets, tracing
+from sanic_ws.http import (
+    cluster,
+    docs,
+    errors,
+    groups,
+    health,
+    mailboxes,
+    metrics,
+    push,
+    sockets,
+    static,
+    tracing,
+)
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.logs import configure_logging
 from sanic_ws.node import Node
@@ -132,7 +144,7 @@ class Gateway(Pushes):
         """
         app.ctx.api_keys = self.settings.keys
         errors.install(app)
-        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs):
+        for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, static):
             app.blueprint(module.blueprint)
         if self.settings.otel:
             tracing.install(app)

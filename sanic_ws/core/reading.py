@@ -203,8 +203,7 @@ def durable_frame(payload: bytes, prev: str) -> bytes:
 
     Args:
         payload: the letter's, a JSON object that is not empty.
-        prev: the id of the durable message before it, if any.
+        prev: the id of the durable message before it; empty if there is none. By `prev`, null or not, a
+            client knows that a message is durable.
     """
-    if not prev:
-        return text_frame(payload)
-    return text_frame(b"".join((payload[:-1], b',"prev":', json.dumps(prev), b"}")))
+    return text_frame(b"".join((payload[:-1], b',"prev":', json.dumps(prev or None), b"}")))

@@ -182,6 +182,6 @@ class TestFrame:
         message = json.loads(frame[payload_start(frame) :])
         assert message == {"type": "t", "data": 1, "id": "b", "prev": 'a"\\'}
 
-    def test_is_the_letter_where_there_is_none_before(self):
+    def test_says_that_there_is_none_before(self):
         frame = durable_frame(b'{"type":"t"}', "")
-        assert frame[payload_start(frame) :] == b'{"type":"t"}'
+        assert frame[payload_start(frame) :] == b'{"type":"t","prev":null}'

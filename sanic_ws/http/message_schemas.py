@@ -122,7 +122,11 @@ FROM_NODE: dict[str, Schema] = {
         data=_ANY,
         id={**_ID, "description": "what `ack` and `reply` name"},
         time=TIME,
-        prev={**_ID, "description": "of durable ones: the id of the one before"},
+        prev={
+            **_ID,
+            "type": ["string", "null"],
+            "description": "of durable ones: the id of the one before; null: there was none",
+        },
     ),
     "text": {**TEXT, "description": "a push of `raw` text, sent as it is"},
     "binary": {**TEXT, "format": "binary", "description": "a push of `raw_base64`, a binary frame"},

@@ -97,10 +97,11 @@ async def talk_of_pushes(talk, node, client, phone, user):
     talk.note_frame(base64.b64encode(await client.next_frame()).decode(), "node.binary")
     await push(node, {"user": user}, offline="store", type="note")
     await phone.next("note")
-    assert "prev" not in await talk.hear(client, "note")
+    first = await talk.hear(client, "note")
+    assert first["prev"] is None
     await push(node, {"user": user}, offline="store", type="note")
     await phone.next("note")
-    assert "prev" in await talk.hear(client, "note")
+    assert (await talk.hear(client, "note"))["prev"] == first["id"]
     assert (await talk.ask(client, "resume", {"since": ""}, "note"))["type"] == "note"
     await talk.hear(client, "note")
     assert (await talk.hear(client, "resumed"))["data"]["count"] == 2

@@ -4,14 +4,20 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.integration.peers import WAIT_S
+import sanic_ws.http
+from tests.integration.peers import WAIT_S, call, connection_info, eventually, push, unique
+from tests.node_packages import install
+from tests.servers import require
 
 FOLDER = Path(__file__).parent
 EXAMPLES = FOLDER / "examples"
+STATIC = Path(sanic_ws.http.__file__).with_name("static")
+REACT, RENDERER, WS = "react@19", "react-test-renderer@19", "ws@8.23.0"
 
 
 @asynccontextmanager
@@ -42,3 +48,37 @@ async def test_what_django_commits_is_pushed_by_a_worker_of_celery(cluster, conn
         message = await client.next("order_shipped")
     assert message["data"] == {"order": order + 1}
     assert message["id"] == f"order-{order + 1}-shipped"
+
+
+async def test_react_shows_what_is_pushed(cluster, tmp_path):
+    install(tmp_path, REACT, RENDERER, WS)
+    files = [EXAMPLES / "use_gateway.mjs", FOLDER / "react_page.mjs", STATIC / "sanic-ws.js"]
+    program = [shutil.copy(file, tmp_path) for file in files][1]
+    (tmp_path / "package.json").write_text('{"type": "module"}', "utf-8")
+    conn, group, node = unique(), unique("g"), cluster.nodes[0]
+    pipe = asyncio.subprocess.PIPE
+    async with started(require("node"), program, node.ws_url, conn, group, stdin=pipe, cwd=tmp_path) as page:
+
+        async def shown(state, count):
+            while (line := json.loads(await asyncio.wait_for(page.stdout.readline(), WAIT_S))) != {
+                "state": state,
+                "count": count,
+            }:
+                assert line["count"] <= count
+
+        async def joined():
+            return (await call(node, "GET", f"/api/v1/groups/{group}")).json["connections"]
+
+        await shown("open", 0)
+        await push(cluster.nodes[1], {"conn": conn}, type="task_count", data={"count": 1})
+        await shown("open", 1)
+        await eventually(joined, "the page to join its group")
+        await push(cluster.nodes[1], {"group": group}, type="task_count", data={"count": 2})
+        await shown("open", 2)
+        page.stdin.close()
+        assert await asyncio.wait_for(page.wait(), WAIT_S) == 0
+    assert await eventually(lambda: gone(node, conn), "the connection to close")
+
+
+async def gone(node, conn):
+    return await connection_info(node, conn) is None

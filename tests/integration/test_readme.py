@@ -159,6 +159,17 @@ async def test_first_push_by_hand(tmp_path):
             await listener.wait()
 
 
+async def test_handshake_by_hand(nodes):
+    require("curl")
+    command = the("console", "--http1.1").replace("127.0.0.1:8000", f"127.0.0.1:{nodes[0].port}")
+    process = await asyncio.create_subprocess_shell(
+        command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), WAIT_S)
+    assert out.startswith(b"HTTP/1.1 101")
+    assert b'"connected"' in out
+
+
 async def test_connected_is_as_shown(nodes):
     shown = json.loads(the("json", '"heartbeat_s"'))
     client = await Client.open(nodes[0], unique())

@@ -1,4 +1,6 @@
 // React hooks: a client for as long as a component is there, and what it hears.
+//   const client = useGateway("wss://push.example.com/ws", { token: fetchToken });
+//   const { count } = usePush(client, "task_count", { count: 0 });
 import { useCallback, useEffect, useState, useSyncExternalStore } from "react";
 import { connect } from "./sanic-ws.js"; // or "https://push.example.com/static/sanic-ws.js"
 

@@ -60,7 +60,7 @@ async def push_many(tmp_path, make_cluster, connect):
     own = make_cluster(3)
     client = await connect(own.nodes[0], "demo")
     phone = await connect(own.nodes[1], user={"userId": "eve", "fromType": "phone"})
-    text = the("python", "SyncPublisher()") + "print([str(receipt.outcome) for receipt in receipts])\n"
+    text = the("python", 'User("eve"') + "print([str(receipt.outcome) for receipt in receipts])\n"
     assert await run_program(text, tmp_path, own) == "['delivered', 'delivered']\n"
     assert ((await client.next("a"))["data"], (await phone.next("b"))["data"]) == (1, {"x": 2})
 
@@ -121,7 +121,7 @@ async def run_gateway(tmp_path, make_cluster, connect):
 
 RUN = {
     '"task_count"': push_to_user,
-    "SyncPublisher()": push_many,
+    'User("eve"': push_many,
     '"ring"': ring,
     'Group("news")': push_to_group,
     '"price"': tick,

@@ -13,6 +13,7 @@ import uvloop
 from sanic import Sanic
 from sanic.config import Config
 
+from sanic_ws.core.messages import OWN_TYPES
 from sanic_ws.core.requests import MAX_BODY_BYTES
 from sanic_ws.core.tokens import Identity
 from sanic_ws.http import (
@@ -38,7 +39,6 @@ from sanic_ws.node.process import leave
 from sanic_ws.publishing.pushes import Pushes, push_traced
 from sanic_ws.websocket.authentication import Authentication
 from sanic_ws.websocket.clients import Clients
-from sanic_ws.websocket.conversation import OWN_TYPES
 from sanic_ws.websocket.handlers import Handler, Handlers, Message
 from sanic_ws.workers import run_workers
 

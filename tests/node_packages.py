@@ -11,11 +11,11 @@ from tests.servers import require
 INSTALL_S = 60.0
 
 
-def install(folder: Path, package: str) -> None:
-    """Install a package for the programs in a folder; where that cannot be, skip, or fail where `CI=true`."""
+def install(folder: Path, *packages: str) -> None:
+    """Install packages for the programs in a folder; where that cannot be, skip, or fail where `CI=true`."""
     command = [require("npm"), "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]
     ended = subprocess.run(
-        [*command, folder, package],
+        [*command, folder, *packages],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -24,4 +24,4 @@ def install(folder: Path, package: str) -> None:
     )
     if ended.returncode:
         give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up(f"{package} could not be installed: {ended.stderr[-500:]}")
+        give_up(f"{', '.join(packages)} could not be installed: {ended.stderr[-500:]}")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from sanic_ws.broker.back_ends import RabbitBackEnds
-from sanic_ws.broker.link import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S, GONE, Link, Names, reason, transient
+from sanic_ws.broker.link import CLOSE_TIMEOUT_S, CONNECT_TIMEOUT_S, GONE, Link, reason, transient
+from sanic_ws.broker.names import Names
 from sanic_ws.broker.sending import post, publish, read_headers, write_headers
 from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable, QueueFull, Unroutable
 from sanic_ws.logs import event_log

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 
 class CloseCode(IntEnum):
-    """The codes with which a node closes (RFC 6455, section 7.4; 4000 to 4999 are the application's)."""
+    """The codes with which a node closes (RFC 6455, section 7.4; 4000 to 4999 are the application's).
 
-    PROTOCOL_ERROR = 1002
-    INVALID_DATA = 1007
-    POLICY = 1008
-    TOO_BIG = 1009
-    RESTART = 1012
-    UNAUTHENTICATED = 4401
-    KICKED = 4403
-    SLOW_CONSUMER = 4408
-    REPLACED = 4409
-    TOO_MANY = 4429
+    Attributes:
+        why: what has happened, for people.
+        reconnect: whether a client should come back by itself.
+    """
 
-    @property
-    def reconnect(self) -> bool:
-        """Whether a client should come back by itself."""
-        return self in _COME_BACK
+    PROTOCOL_ERROR = 1002, "protocol error"
+    INVALID_DATA = 1007, "text that is not UTF-8"
+    POLICY = 1008, "the id is bound to another user, or the client goes on sending too much"
+    TOO_BIG = 1009, "message larger than `max_message_bytes`"
+    RESTART = 1012, "the node is leaving; the reason holds `retry_after_ms=N`", True
+    UNAUTHENTICATED = 4401, "not authenticated, or the token has expired", True
+    KICKED = 4403, "closed through the API"
+    SLOW_CONSUMER = 4408, "reads too slowly", True
+    REPLACED = 4409, "a newer connection has the same id"
+    TOO_MANY = 4429, "the node is full, or the user has too many connections", True
+
+    why: str
+    reconnect: bool
+
+    def __new__(cls, code: int, why: str, reconnect: bool = False) -> Self:
+        """Make a code of its number and of what it says."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.why, member.reconnect = why, reconnect
+        return member
+
+
+_CODES = {int(code): code for code in CloseCode}
 
 
 def describe_close(code: int, reason: str) -> str:
@@ -32,22 +46,8 @@ def describe_close(code: int, reason: str) -> str:
         code: the close code.
         reason: what came with it.
     """
+    known = _CODES.get(code)
+    why = "" if known is None else known.why.partition(";")[0]
     # With a restart comes when to come back, which is no reason.
     said = "" if code == CloseCode.RESTART else reason
-    return ": ".join(part for part in (_MEANINGS.get(code, ""), said) if part) or "closed by the other side"
-
-
-_COME_BACK = {CloseCode.RESTART, CloseCode.SLOW_CONSUMER, CloseCode.TOO_MANY, CloseCode.UNAUTHENTICATED}
-
-_MEANINGS: dict[int, str] = {
-    CloseCode.PROTOCOL_ERROR: "protocol error",
-    CloseCode.INVALID_DATA: "text that is not UTF-8",
-    CloseCode.POLICY: "refused by policy",
-    CloseCode.TOO_BIG: "message too big",
-    CloseCode.RESTART: "the node is leaving",
-    CloseCode.UNAUTHENTICATED: "not authenticated",
-    CloseCode.KICKED: "closed through the API",
-    CloseCode.SLOW_CONSUMER: "too slow",
-    CloseCode.REPLACED: "a newer connection has the same id",
-    CloseCode.TOO_MANY: "too many connections",
-}
+    return said or why or "closed by the other side"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, get_args
 
 from sanic_ws.core import json
 from sanic_ws.core.frames import text_frame
@@ -14,24 +14,61 @@ from sanic_ws.errors import InvalidField, InvalidJSON, SanicWsError
 MAX_TYPE_CHARS = 128
 MAX_PUSH_ID_CHARS = 64
 
-RESERVED_TYPES = frozenset(
-    {"connected", "user_bound", "joined", "left", "error", "reconnect", "resumed", "pong", "cancelled"}
-)
+NodeType = Literal[
+    "connected", "user_bound", "joined", "left", "error", "reconnect", "resumed", "pong", "cancelled"
+]
+ClientType = Literal["ping", "user_info", "auth", "join", "leave", "ack", "reply", "resume"]
+EventType = Literal["connection_opened", "connection_closed", "user_online", "user_offline"]
+"""What back ends are told of connections and users."""
+
+RESERVED_TYPES = frozenset(get_args(NodeType))
 """Types that only the node itself sends."""
+OWN_TYPES = frozenset(get_args(ClientType))
+"""Types of client messages that are the gateway's own."""
+
+ErrorCode = Literal[
+    "already_resuming",
+    "binary_not_supported",
+    "busy",
+    "draining",
+    "identity_mismatch",
+    "identity_not_trusted",
+    "identity_taken",
+    "internal_error",
+    "invalid_data",
+    "invalid_group",
+    "invalid_json",
+    "invalid_message",
+    "invalid_token",
+    "invalid_user",
+    "mailbox_unavailable",
+    "not_allowed",
+    "not_authenticated",
+    "overloaded",
+    "rate_limited",
+    "replaced",
+    "too_large",
+    "too_many_connections",
+    "too_many_groups",
+    "unavailable",
+    "unhandled_type",
+    "unknown",
+]
+"""What may be wrong with a client's message."""
 
 
 class BadMessage(SanicWsError):  # noqa: N818 - what it is, not how it is caught
     """Report a client's message that cannot be handled; the connection stays open.
 
     Args:
-        code: snake_case, for programs.
+        code: for programs.
         message: for people.
         message_id: the id of the message at fault, if it had one.
         field: dotted path of the value at fault, where there is one.
     """
 
     def __init__(
-        self, code: str, message: str, message_id: str | None = None, field: str | None = None
+        self, code: ErrorCode, message: str, message_id: str | None = None, field: str | None = None
     ) -> None:
         super().__init__(message)
         self.code = code

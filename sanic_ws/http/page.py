@@ -60,7 +60,8 @@ def render(document: Mapping[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width">'
         f"<style>{_STYLE}</style><h1>{title}</h1><p>{escape(info['summary'])}. "
-        'For programs: <a href="/docs/openapi.json">openapi.json</a>.'
+        'For programs: <a href="/docs/openapi.json">openapi.json</a>, and for what goes over WebSocket and '
+        'AMQP <a href="/docs/asyncapi.json">asyncapi.json</a>.'
         f"<nav><ul>{''.join(_entry(name, operation) for name, operation in operations)}</ul></nav>"
         f"<h2>Calls</h2>{''.join(part for one in operations for part in _operation(*one))}"
         f"<h2>Schemas</h2>{''.join(part for one in schemas for part in _schema(*one))}</html>"

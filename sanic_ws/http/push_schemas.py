@@ -34,7 +34,7 @@ _OPTIONAL_ID: Schema = {
     "description": "as userId; 0, empty and null are none",
     "anyOf": [OPTIONAL_ID_TEXT, {"type": "integer"}, {"type": "null"}],
 }
-
+USER_IDS: dict[str, Schema] = dict.fromkeys(USER_FIELDS, _OPTIONAL_ID) | {USER_FIELDS[0]: _ID}
 
 _KEY_WITH_COALESCE: Schema = {
     "if": {"properties": {"overflow": {"const": "coalesce"}}, "required": ["overflow"]},
@@ -99,7 +99,7 @@ _OF_ANY_PUSH: dict[str, Schema] = {
 
 _BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$"
 """Each content in one way: the bits that are left over are 0."""
-_TYPE: Schema = {
+PUSH_TYPE: Schema = {
     "type": "string",
     "minLength": 1,
     "maxLength": MAX_TYPE_CHARS,
@@ -112,7 +112,7 @@ _DATA: Schema = {"default": None, "description": "what clients get"}
 def _stored_push(about: str, *optional: str, **own: Schema) -> Schema:
     """Describe a push that is stored: with nothing that is given up, and nobody who is left out."""
     kept: dict[str, Schema] = {
-        "type": _TYPE,
+        "type": PUSH_TYPE,
         "data": _DATA,
         "except": {"type": "array", "maxItems": 0},
         "offline": {"const": "store"},
@@ -156,22 +156,19 @@ REQUESTS: dict[str, Schema] = {
     "UserTarget": object_(
         USER_FIELDS[1:],
         "a user's connections, with fromType those of one kind of device",
-        userId=_ID,
-        tenantId=_OPTIONAL_ID,
-        bankId=_OPTIONAL_ID,
-        fromType=_OPTIONAL_ID,
+        **USER_IDS,
     ),
     "Target": {
         "description": "whom a push is for",
         "oneOf": [*_DEVICE_TARGETS, object_(group=ref("GroupName")), object_(all={"const": True})],
     },
     "DeviceTarget": {"description": "whose clients may be asked", "oneOf": _DEVICE_TARGETS},
-    "MessagePush": _push("a message of an application's type", ("data",), type=_TYPE, data=_DATA),
+    "MessagePush": _push("a message of an application's type", ("data",), type=PUSH_TYPE, data=_DATA),
     "AskingPush": _any_push(
         "a message that clients are to confirm or to answer",
         ("data",),
         to=ref("DeviceTarget"),
-        type=_TYPE,
+        type=PUSH_TYPE,
         data=_DATA,
         wait={"enum": list(ASKING), "description": "for what"},
         wait_for={

@@ -143,7 +143,12 @@ _ANSWERS: dict[str, Schema] = {
     ),
     "Alive": object_(live={"const": True}),
     "Ready": object_(ready=YES_OR_NO, node=TEXT, registry=YES_OR_NO, broker=YES_OR_NO, draining=YES_OR_NO),
-    "Document": {"type": "object", "description": "OpenAPI 3.1", "required": ["openapi", "info", "paths"]},
+    "OpenApi": {"type": "object", "description": "OpenAPI 3.1", "required": ["openapi", "info", "paths"]},
+    "AsyncApi": {
+        "type": "object",
+        "description": "AsyncAPI 3.0",
+        "required": ["asyncapi", "info", "channels"],
+    },
     "Page": TEXT,
     "Error": object_(
         error=object_(

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
+    from sanic_ws.http.shapes import Schema
     from sanic_ws.node import Node
     from sanic_ws.websocket.clients import Clients
     from sanic_ws.websocket.connection import Connection
     from sanic_ws.websocket.handshake import Accepted
+
+QUERY: dict[str, Schema] = {"sign": ref("ConnId"), "token": TEXT, "since": SINCE}
 
 blueprint = Blueprint("sockets")
 
@@ -31,7 +34,7 @@ blueprint = Blueprint("sockets")
     (403, "the page is from elsewhere, or the id is another user's"),
     429,
     (503, "the node leaves, or too many connect at this moment"),
-    query={"sign": ref("ConnId"), "token": TEXT, "since": SINCE},
+    query=QUERY,
 )
 async def connect(request: Request[Any, Any]) -> None:
     """Take a client in: check, register, then open its socket with ``connected`` as the first frame.

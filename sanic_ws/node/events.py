@@ -13,6 +13,7 @@ from sanic_ws.logs import event_log
 
 if TYPE_CHECKING:
     from sanic_ws.broker import BackEnds
+    from sanic_ws.core.messages import EventType
 
 MOST_WAITING = 10_000
 """Events that wait for the broker; past it new ones are dropped."""
@@ -46,7 +47,7 @@ class Events:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, kind: str, **about: Any) -> None:
+    def add(self, kind: EventType, **about: Any) -> None:
         """Have an event published as soon as the broker takes it."""
         if len(self._waiting) >= MOST_WAITING:
             self._drop("too many wait for the broker")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from sanic_ws.broker import BackEnds
     from sanic_ws.core.identity import User
+    from sanic_ws.core.messages import EventType
     from sanic_ws.registry import Absences, Claim, Claimed, Gone
 
 STEP_S = 1.0
@@ -92,10 +93,10 @@ class Presence:
         if gone.offline and gone.user is not None:
             self._tell_user("user_offline", gone.conn, gone.user, gone.owner.node)
 
-    def _tell_connection(self, kind: str, conn: str, user: User | None, node: str) -> None:
+    def _tell_connection(self, kind: EventType, conn: str, user: User | None, node: str) -> None:
         self.events.add(kind, conn=conn, user=None if user is None else user.to_json(), node=node)
 
-    def _tell_user(self, kind: str, conn: str, user: User, node: str) -> None:
+    def _tell_user(self, kind: EventType, conn: str, user: User, node: str) -> None:
         whole = {name: text for name, text in user.to_json().items() if name != "fromType"}
         self.events.add(kind, user=whole, conn=conn, node=node)
 

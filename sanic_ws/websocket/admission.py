@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.groups import Groups
@@ -13,7 +13,7 @@ from sanic_ws.websocket.handshake import Refused
 
 if TYPE_CHECKING:
     from sanic_ws.core.identity import User
-    from sanic_ws.core.messages import ClientMessage
+    from sanic_ws.core.messages import ClientMessage, ErrorCode
     from sanic_ws.core.tokens import Identity
     from sanic_ws.node import Node
     from sanic_ws.websocket.authentication import Authentication
@@ -184,7 +184,9 @@ class Admission:
             self._keep_alive.proven(connection, identity.expires_at)
 
     def _turn_away(self, connection: Connection, refused: Refused, message: ClientMessage) -> None:
-        connection.write(error_frame(BadMessage(refused.code, str(refused), message.id)))
+        # A registration is refused with codes that messages have too.
+        code = cast("ErrorCode", refused.code)
+        connection.write(error_frame(BadMessage(code, str(refused), message.id)))
         connection.close(*_CLOSE.get(refused.code, (CloseCode.RESTART, f"retry_after_ms={RETRY_MS}")))
 
     def _tell(self, connection: Connection, message: ClientMessage) -> None:

@@ -9,6 +9,7 @@ from sanic_ws.core import json
 from sanic_ws.core.groups import MAX_GROUPS, Change, is_allowed
 from sanic_ws.core.identity import check_group, user_from_json
 from sanic_ws.core.messages import (
+    OWN_TYPES,
     RESERVED_TYPES,
     BadMessage,
     error_frame,
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from sanic_ws.websocket.handlers import Handlers
     from sanic_ws.websocket.keepalive import KeepAlive
     from sanic_ws.websocket.quotas import Quotas
-
-OWN_TYPES = frozenset({"ping", "user_info", "auth", "join", "leave", "ack", "reply", "resume"})
-"""Types of client messages that are the gateway's own, now or by the contract."""
 
 _BEFORE_AUTH = frozenset({"ping", "auth"})
 

@@ -8,6 +8,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 
 from tests.integration.peers import WAIT_S, unique
+from tests.spoken import check_spoken
 
 
 class BackEnd:
@@ -52,7 +53,9 @@ class BackEnd:
 
     async def call(self, body: Any, **properties: Any) -> Any:
         """Publish a call; return its answer."""
-        return json.loads((await self.call_message(body, **properties)).body)
+        answer = json.loads((await self.call_message(body, **properties)).body)
+        check_spoken(answer, "answer")
+        return answer
 
     async def call_message(self, body: Any, **properties: Any) -> AbstractIncomingMessage:
         """Publish a call; return the message that answers it."""
@@ -98,4 +101,6 @@ class Inbox:
 
     async def next(self) -> Any:
         """Return the next message."""
-        return json.loads((await self.next_message()).body)
+        message = json.loads((await self.next_message()).body)
+        check_spoken(message, f"event.{message['type']}", "inbound")
+        return message

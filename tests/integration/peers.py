@@ -1,6 +1,7 @@
 """What stands around the gateway in the tests: clients, publishers over HTTP, the command line, a cluster.
 
-Nothing here uses the package, so that a fault of it cannot hide itself.
+Nothing here uses the package, so that a fault of it cannot hide itself; what is heard is checked against its
+AsyncAPI document as well.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.leaks import look_through, note, note_settings, note_sign
 from tests.servers import LOOPBACK, GatewayNode, RabbitServer, RedisServer, Server
+from tests.spoken import check_spoken
 
 WAIT_S = 30.0
 """How long anything is waited for before the test fails; nothing is expected to take that long."""
@@ -89,6 +91,7 @@ class Client:
         message = json.loads(await self.next_frame())
         if message["type"] == "error":
             look_through(json.dumps(message["data"], ensure_ascii=False), "an error over WebSocket")
+        check_spoken(message, f"node.{message['type']}", "node.push")
         assert type is None or message["type"] == type, f"wanted {type!r}, got {message!r}"
         return message
 

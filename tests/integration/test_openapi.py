@@ -166,7 +166,7 @@ CALLS = [
     Call(413, "POST", BATCH, body={"pushes": [NOBODY, LARGE]}),
     *(
         call
-        for path in ("/docs", "/docs/openapi.json", "/metrics")
+        for path in ("/docs", "/docs/openapi.json", "/docs/asyncapi.json", "/metrics")
         for call in (
             Call(200, "GET", path),
             Call(401, "GET", path, key=None),
@@ -268,7 +268,7 @@ async def test_every_answer_that_is_documented_is_tested(document):
 
 
 async def test_whoever_may_not_read_gets_no_document(node):
-    for path in ("/docs", "/docs/openapi.json"):
+    for path in ("/docs", "/docs/openapi.json", "/docs/asyncapi.json"):
         assert (await call(node, "GET", path)).status == 401
         assert (await call(node, "GET", path, key=PUSHER)).status == 403
 
@@ -285,7 +285,9 @@ async def test_page_names_every_call_and_schema_and_fetches_nothing(node, docume
     for name in document["components"]["schemas"]:
         assert f'<h3 id="{name}">' in page
     links = re.findall(r'(?:href|src)="([^"]*)"', page)
-    assert set(links) - {"/docs/openapi.json"} == {f"#{name}" for name in re.findall(r'<h3 id="(\w+)"', page)}
+    documents = {"/docs/openapi.json", "/docs/asyncapi.json"}
+    assert set(links) - documents == {f"#{name}" for name in re.findall(r'<h3 id="(\w+)"', page)}
+    assert documents <= set(links)
     assert not re.search(r"<(script|img|link|iframe)|style=|\bon\w+=|https?:|url\(|@import", page)
 
 

@@ -60,7 +60,7 @@ async def push_many(tmp_path, make_cluster, connect):
     own = make_cluster(3)
     client = await connect(own.nodes[0], "demo")
     phone = await connect(own.nodes[1], user={"userId": "eve", "fromType": "phone"})
-    text = the("python", "SyncPublisher()") + "print([str(receipt.outcome) for receipt in receipts])\n"
+    text = the("python", 'User("eve"') + "print([str(receipt.outcome) for receipt in receipts])\n"
     assert await run_program(text, tmp_path, own) == "['delivered', 'delivered']\n"
     assert ((await client.next("a"))["data"], (await phone.next("b"))["data"]) == (1, {"x": 2})
 
@@ -121,7 +121,7 @@ async def run_gateway(tmp_path, make_cluster, connect):
 
 RUN = {
     '"task_count"': push_to_user,
-    "SyncPublisher()": push_many,
+    'User("eve"': push_many,
     '"ring"': ring,
     'Group("news")': push_to_group,
     '"price"': tick,
@@ -157,6 +157,17 @@ async def test_first_push_by_hand(tmp_path):
         finally:
             listener.terminate()
             await listener.wait()
+
+
+async def test_handshake_by_hand(nodes):
+    require("curl")
+    command = the("console", "--http1.1").replace("127.0.0.1:8000", f"127.0.0.1:{nodes[0].port}")
+    process = await asyncio.create_subprocess_shell(
+        command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), WAIT_S)
+    assert out.startswith(b"HTTP/1.1 101")
+    assert b'"connected"' in out
 
 
 async def test_connected_is_as_shown(nodes):

@@ -25,7 +25,7 @@ def test_every_code_is_described(code):
 
 
 def test_reason_is_told_but_for_when_to_come_back():
-    assert describe_close(4401, "the token has expired") == "not authenticated: the token has expired"
+    assert describe_close(4401, "the token has expired") == "the token has expired"
     assert describe_close(1012, "retry_after_ms=5") == "the node is leaving"
     assert describe_close(1006, "") == "closed by the other side"
     assert describe_close(1006, "the connection was lost") == "the connection was lost"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.batch import WATCHERS_TARGET, Batch, encode_batch
@@ -62,12 +61,16 @@ class Feed:
 
     async def close(self) -> None:
         """Show the node for the last time, in bounded time: how it leaves may not last until the next one."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 if self._telling is not None:
                     await self._telling
                 if self._elsewhere:
                     await self._send(self._snapshot())
+        except TimeoutError:
+            log.debug("last snapshot not sent in time")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not keep the node
+            log.fault("last snapshot not sent", exc)
 
     @property
     def _watched_here(self) -> bool:

@@ -217,3 +217,11 @@ async def test_end_is_bounded(node, monkeypatch):
     node.broker.gate.clear()
     await made.close()
     assert node.broker.sent == []
+
+
+async def test_fault_of_ours_does_not_keep_the_node(node, monkeypatch):
+    monkeypatch.setattr(module, "describe_node", None)
+    made = Feed(node)
+    made._elsewhere = {"n1-1"}
+    await made.close()
+    assert node.broker.sent == []

@@ -18,6 +18,7 @@ from sanic_ws.core.tokens import Identity
 from sanic_ws.http import (
     cluster,
     console,
+    demo,
     docs,
     errors,
     groups,
@@ -149,6 +150,8 @@ class Gateway(Pushes):
         errors.install(app)
         for module in (sockets, push, cluster, mailboxes, groups, health, metrics, docs, static, console):
             app.blueprint(module.blueprint)
+        if self.settings.mode == "dev":
+            app.blueprint(demo.blueprint)
         if self.settings.otel:
             tracing.install(app)
         if echo_path is not None:
@@ -162,6 +165,7 @@ class Gateway(Pushes):
         authentication = Authentication(self.settings, self._authenticate)
         app.ctx.clients = clients = Clients(node, self._handlers, authentication)
         app.ctx.feed = feed = Feed(node)
+        app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
         app.ctx.sweeps = [
             asyncio.create_task(clients.keep_alive.run()),
             asyncio.create_task(authentication.run()),
@@ -170,6 +174,7 @@ class Gateway(Pushes):
         await node.start()
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
+        await app.ctx.neighbour.stop()
         await app.ctx.node.drain()
         await app.ctx.clients.drain(self.settings.drain_s)
 

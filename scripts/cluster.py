@@ -25,6 +25,8 @@ Try, each in a terminal of its own, in this folder:
   export SANIC_WS_REDIS_URL={redis_url} SANIC_WS_AMQP_URL={amqp_url}
   .venv/bin/sanic-ws push --conn demo --type hello --data '{{"n":2}}'
 
+Or look at two users on two nodes: {url}/demo
+
 Ctrl-C stops everything."""
 
 

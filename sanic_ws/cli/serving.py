@@ -146,6 +146,7 @@ def _print_welcome(settings: Settings) -> None:
   clients  ws://{address}/ws?sign=demo
   health   http://{address}/readyz
   docs     http://{address}/docs
+  demo     http://{address}/demo
 
 Listen in one terminal and push in another:
 

@@ -38,9 +38,17 @@ async def connect(request: Request[Any, Any]) -> None:
 
     One that has yet to say who it is is told that it is connected, and is registered after its ``auth``.
     """
-    node: Node = request.app.ctx.node
+    await take_in(request, request.app.ctx.node, request.app.ctx.clients)
+
+
+async def take_in(request: Request[Any, Any], node: Node, clients: Clients) -> None:
+    """Take a client in on a node.
+
+    Raises:
+        Refused: it is answered over HTTP.
+    """
     with _counted(node.handshakes):
-        await _take_in(request, node)
+        await _take_in(request, node, clients)
 
 
 @contextmanager
@@ -56,8 +64,7 @@ def _counted(handshakes: Counter[str]) -> Iterator[None]:
         handshakes["accepted"] += 1
 
 
-async def _take_in(request: Request[Any, Any], node: Node) -> None:
-    clients: Clients = request.app.ctx.clients
+async def _take_in(request: Request[Any, Any], node: Node, clients: Clients) -> None:
     settings = node.settings
     accepted = accept(request, settings)
     sign, since = read_sign(request), read_since(request)

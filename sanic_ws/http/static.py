@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sanic import Blueprint, HTTPResponse, Request
 
 from sanic_ws.http.bodies import discard_body
+from sanic_ws.http.openapi import Answer, describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -40,7 +42,7 @@ CONSOLE = (
     "console-way.js",
 )
 """What the console's page consists of."""
-FILES: tuple[str, ...] = (*LIBRARY, *CONSOLE)
+FILES: tuple[str, ...] = (*LIBRARY, *CONSOLE, "demo.js", "demo.css")
 """All that are served, from the folder beside this module."""
 
 
@@ -71,6 +73,7 @@ def _load(name: str) -> _File:
 def _serve(name: str) -> Handler:
     file = _load(name)
 
+    @describe({200: Answer("Page", "it", file.media_type), 304: Answer(None, "it is what the browser has")})
     async def give(request: Request[Any, Any]) -> HTTPResponse:
         await discard_body(request)
         known = request.headers.get("if-none-match", "")
@@ -78,10 +81,11 @@ def _serve(name: str) -> Handler:
             return HTTPResponse(status=304, headers=file.headers)
         return HTTPResponse(file.content, headers=file.headers, content_type=file.media_type)
 
+    give.__name__ = f"get_{re.sub('[^a-z]', '_', name)}"
+    give.__doc__ = f"Give the file `{name}`."
     return give
 
 
 for _name in FILES:
-    blueprint.add_route(
-        _serve(_name), f"/{_name}", methods=["GET"], name=_name.replace(".", "_").replace("-", "_")
-    )
+    _handler = _serve(_name)
+    blueprint.add_route(_handler, f"/{_name}", methods=["GET"], name=_handler.__name__)

@@ -60,9 +60,9 @@ async def test_a_push_shows_its_receipt_and_its_way(nodes, open_console, connect
     page = await open_console(nodes[0])
     client = await connect(nodes[1], unique())
     await is_in(page, nodes[1], "ready")
-    await fill_push(page, client.conn, type="greeting", data='{"text": "hello"}')
+    await fill_push(page, client.conn, type="greeting", data='{"text": "hello", "n": 9007199254740993}')
     message = await client.next("greeting")
-    assert message["data"] == {"text": "hello"}
+    assert message["data"] == {"text": "hello", "n": 9007199254740993}, "a number that JavaScript has not"
     await expect(page.locator(".outcome strong")).to_have_text("delivered")
     await expect(page.locator(".deliveries tbody tr")).to_contain_text(client.conn)
     steps = page.locator("#receipt ol li")

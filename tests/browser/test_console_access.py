@@ -42,6 +42,11 @@ async def test_the_keyboard_is_enough(nodes, open_console):
     await keys.press("Escape")
     await keys.press("n")
     await expect(page.locator("#nodes-title")).to_be_focused()
+    await keys.press("?")
+    await page.get_by_label("Single-key").uncheck()
+    await keys.press("Escape")
+    await keys.press("/")
+    await expect(page.locator("#find-id")).not_to_be_focused()
 
 
 async def test_themes(nodes, open_console):
@@ -101,7 +106,7 @@ async def test_a_chart_is_read_with_the_arrow_keys(nodes, open_console):
 
 
 async def test_the_picture(nodes, open_console, connect, screenshots, pytestconfig):
-    """Take the picture that README shows; with `--picture` after minutes of traffic, and in its place."""
+    """Take the picture that README shows; with `--picture` after a minute of traffic, and in its place."""
     anew = pytestconfig.getoption("--picture")
     page = await open_console(nodes[0], viewport={"width": 1400, "height": 900}, color_scheme="light")
     clients = await asyncio.gather(*(open_client(connect, nodes[n % 3], n) for n in range(24)))
@@ -109,7 +114,7 @@ async def test_the_picture(nodes, open_console, connect, screenshots, pytestconf
     try:
         await is_in(page, nodes[2], "ready")
         if anew:
-            await page.wait_for_timeout(200_000)
+            await page.wait_for_timeout(57_000)
         await expect(await find(page, "conn", clients[2].conn)).to_contain_text("tenantId")
         await fill_push(page, clients[2].conn, type="task_count", data='{"count": 3}')
         await expect(page.locator(".outcome strong")).to_have_text("delivered")

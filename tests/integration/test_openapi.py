@@ -7,6 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
+from sanic_ws.http.static import FILES
 from tests.integration.peers import Answer, call, push_body, unique
 from tests.integration.secured import KEY, bearer, refusal, secured, signer
 
@@ -194,6 +195,7 @@ CALLS = [
     Call(404, "POST", DRAIN, "/api/v1/nodes/nobody/drain"),
     Call(200, "GET", "/livez", key=None),
     Call(200, "GET", "/readyz", key=None),
+    *(Call(200, "GET", f"/static/{name}", key=None) for name in FILES),
     Call(400, "GET", "/ws", key=None),
     Call(400, "GET", "/ws", "/ws?sign=a*b", key=None),
 ]
@@ -202,6 +204,7 @@ ELSEWHERE = (
     | {("PUT", MEMBER, "429")}
     | {("POST", DRAIN, "200")}
 )
+ELSEWHERE |= {("GET", f"/static/{name}", "304") for name in FILES}
 """Tested beside, or where a node is in trouble."""
 
 

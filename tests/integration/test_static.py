@@ -15,7 +15,7 @@ from tests.readme import ROOT
 async def test_file_comes_as_what_it_is(nodes, name):
     answer = await call(nodes[0], "GET", f"/static/{name}")
     assert (answer.status, answer.body.decode()) == (200, read(name))
-    kinds = {"js": "text/javascript", "css": "text/css", "ts": "text/plain"}
+    kinds = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "ts": "text/plain"}
     assert answer.headers["content-type"] == f"{kinds[name.rpartition('.')[2]]}; charset=utf-8"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-cache"
@@ -44,4 +44,4 @@ def test_wheel_has_them(tmp_path):
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
-        assert {f"sanic_ws/http/static/{name}" for name in FILES} <= set(packed.namelist())
+        assert {f"sanic_ws/http/static/{name}" for name in (*FILES, "console.html")} <= set(packed.namelist())

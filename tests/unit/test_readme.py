@@ -9,7 +9,8 @@ from tests.integration import test_groups, test_readme
 from tests.readme import EXAMPLES, README, ROOT, blocks_of, example_of
 
 FOLDER = ROOT / "tests" / "integration"
-FOLDERS = "unit|contract|integration|faults|conformance"
+BROWSER = ROOT / "tests" / "browser"
+FOLDERS = "unit|contract|integration|faults|conformance|browser"
 NAMED = sorted(set(re.findall(rf"`((?:{FOLDERS})/[\w/]+\.py)(?:::(\w+))?`", README)))
 
 
@@ -43,7 +44,8 @@ def test_what_runs_on_node_is_an_example(block):
     "path", [path for path in sorted(EXAMPLES.iterdir()) if path.is_file()], ids=lambda path: path.name
 )
 def test_example_is_run_by_a_test(path):
-    assert any(f'"{path.name}"' in test.read_text("utf-8") for test in FOLDER.glob("test_*.py"))
+    tests = [test for folder in (FOLDER, BROWSER) for test in folder.glob("test_*.py")]
+    assert any(f'"{path.name}"' in test.read_text("utf-8") for test in tests)
 
 
 @pytest.mark.parametrize("text", [test_groups.CLIENT, test_groups.CURL], ids=["client", "curl"])

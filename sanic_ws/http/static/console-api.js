@@ -3,6 +3,19 @@
 const KEY = "sanic_ws.key";
 const TIMEOUT_MS = 10_000;
 
+/** JSON that is sent as it was typed: read and written anew, large numbers would become others. */
+export class RawJSON {
+  constructor(text) {
+    this.text = text;
+  }
+}
+
+function stringify(body) {
+  const fields = Object.entries(body).filter(([, value]) => value !== undefined);
+  const texts = fields.map(([name, value]) => [name, value instanceof RawJSON ? value.text : JSON.stringify(value)]);
+  return `{${texts.map(([name, text]) => `${JSON.stringify(name)}:${text}`).join(",")}}`;
+}
+
 /** What a call answered instead of what it was asked for. `field` names the input at fault, if one is. */
 export class ApiError extends Error {
   constructor(status, error) {
@@ -51,7 +64,7 @@ async function request(method, path, body, { key, timeoutMs = TIMEOUT_MS, take =
       signal,
       cache: "no-store",
       credentials: "omit",
-      body: body === undefined ? undefined : JSON.stringify(body),
+      body: body === undefined ? undefined : stringify(body),
     });
     answer = await response.json().catch((cause) => (signal.aborted ? Promise.reject(cause) : null));
   } catch (cause) {

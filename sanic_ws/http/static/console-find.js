@@ -5,6 +5,8 @@ import { announce, ask, element, id } from "./console-dom.js";
 import { Target, showError } from "./console-target.js";
 import { ago, clock, count, plural } from "./console-text.js";
 
+const MAX_SHOWN = 50;
+
 /** The search: `nodeName` gives the name of a node's id, `onPush` takes what is to be pushed to. */
 export class Find {
   constructor(nodeName, onPush) {
@@ -25,10 +27,7 @@ export class Find {
     const asked = (this.asked = Symbol("search"));
     let made;
     try {
-      if (kind === "conn")
-        made = this.#connections([await call("GET", `/api/v1/connections/${encodeURIComponent(name)}`)]);
-      else if (kind === "user") made = this.#user(await call("GET", `/api/v1/users?${new URLSearchParams(user)}`));
-      else made = this.#group(await call("GET", `/api/v1/groups/${encodeURIComponent(name)}`));
+      made = await this.#ask(kind, name, user);
     } catch (error) {
       if (error.status !== 404) return asked === this.asked && showError(errors, error.message, id("find-id"));
       made = [element("p", { class: "empty" }, "No node has this connection.")];
@@ -36,6 +35,13 @@ export class Find {
     if (asked !== this.asked) return;
     id("found").replaceChildren(...made);
     announce(id("found").querySelector("h3, .empty")?.textContent ?? "Found");
+  }
+
+  async #ask(kind, name, user) {
+    if (kind === "user") return this.#user(await call("GET", `/api/v1/users?${new URLSearchParams(user)}`));
+    const path = encodeURIComponent(name);
+    if (kind === "group") return this.#group(await call("GET", `/api/v1/groups/${path}`));
+    return this.#connections([await call("GET", `/api/v1/connections/${path}`)]);
   }
 
   #user({ user, connections }) {
@@ -52,17 +58,12 @@ export class Find {
   }
 
   #connections(connections) {
-    return connections.map((one) => this.#connection(one));
+    const shown = connections.slice(0, MAX_SHOWN).map((one) => this.#connection(one));
+    const more = connections.length - shown.length;
+    return more > 0 ? [...shown, element("p", { class: "empty" }, `And ${count(more)} more.`)] : shown;
   }
 
   #connection({ conn, node, session, user, since }) {
-    const whose =
-      user === null
-        ? "nobody yet"
-        : Object.entries(user)
-            .filter(([, value]) => value !== null && value !== "")
-            .map(([key, value]) => `${key} ${value}`)
-            .join(" · ");
     const kick = element("button", { type: "button", class: "small danger", "aria-label": `Kick ${conn}` }, "Kick");
     const push = element(
       "button",
@@ -76,7 +77,7 @@ export class Find {
       facts([
         ["on", element("span", { title: node }, this.nodeName(node))],
         ["since", `${clock(since)}, ${ago(since)}`],
-        ["whose", whose],
+        ["whose", user === null ? "nobody yet" : fields(user)],
         ["session", element("code", {}, session)],
       ]),
       element("div", { class: "acts" }, push, kick),
@@ -86,13 +87,8 @@ export class Find {
   }
 
   async #kick(conn, node, result) {
-    if (
-      !(await ask(
-        "Kick this connection?",
-        `${conn} on ${this.nodeName(node)} is closed with 4403; a client that keeps to the protocol stays away.`,
-        "Kick",
-      ))
-    )
+    const what = `${conn} on ${this.nodeName(node)} is closed with 4403`;
+    if (!(await ask("Kick this connection?", `${what}; a client that keeps to the protocol stays away.`, "Kick")))
       return;
     const [push, kick] = result.querySelectorAll("button");
     push.disabled = kick.disabled = true;
@@ -106,7 +102,7 @@ export class Find {
       push.disabled = kick.disabled = false;
     }
     result.querySelector(".said")?.remove();
-    result.append(element("p", { class: "said", role: "status" }, text));
+    result.append(element("p", { class: "said" }, text));
     announce(text);
   }
 
@@ -129,6 +125,11 @@ export class Find {
       ),
     ];
   }
+}
+
+function fields(user) {
+  const known = Object.entries(user).filter(([, value]) => value !== null && value !== "");
+  return known.map(([name, value]) => `${name} ${value}`).join(" · ");
 }
 
 function facts(entries) {

@@ -1,7 +1,7 @@
 // What the feed has said of the cluster, and what follows from it: states, rates, percentiles.
 // Nothing here touches the page. Times are milliseconds of one monotonic clock (`performance.now()`).
 
-export const SILENT_MS = 1000; // Two snapshots and a half: a node that was killed shows within a second.
+export const SILENT_MS = 840; // Two snapshots missed: drawn soon after, a node that was killed shows within a second.
 const RATE_MS = 2000;
 const LATENCY_MS = 5000;
 const KEEP_MS = LATENCY_MS + 1500;
@@ -123,7 +123,7 @@ export class Cluster {
     }
   }
 
-  /** The nodes that were heard within the last second. */
+  /** The nodes that are heard. */
   alive(now) {
     return [...this.nodes.values()].filter((node) => node.heard !== null && now - node.heard < SILENT_MS);
   }

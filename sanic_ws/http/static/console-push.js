@@ -1,11 +1,12 @@
 // The push form, the receipt, and the way that the push took.
 
-import { call } from "./console-api.js";
+import { RawJSON, call } from "./console-api.js";
 import { announce, element, id, write } from "./console-dom.js";
 import { Target, showError } from "./console-target.js";
-import { count, ms } from "./console-text.js";
+import { NONE, count, ms } from "./console-text.js";
 import { drawWay } from "./console-way.js";
 
+const MAX_DELIVERIES = 50;
 const TONES = {
   delivered: "good",
   acked: "good",
@@ -22,7 +23,7 @@ export class Push {
   constructor(nodeName) {
     this.nodeName = nodeName;
     this.target = new Target("push");
-    this.stopDrawing = drawWay(id("way-empty"), [], []);
+    this.stopDrawing = drawWay(id("way-empty"), []);
     id("push-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.push();
@@ -33,16 +34,13 @@ export class Push {
     const errors = id("push-error");
     const button = id("push-form").querySelector("[type=submit]");
     showError(errors, null);
-    const body = this.#read(errors);
-    if (body === null || button.disabled) return;
+    const asked = this.#read(errors);
+    if (asked === null || button.disabled) return;
     button.disabled = true;
     write(button, "Pushing …");
     try {
-      const answer = await call("POST", "/api/v1/console/push", body, {
-        timeoutMs: body.timeout_ms + 10_000,
-        take: [503, 504],
-      });
-      this.#show(answer);
+      const options = { timeoutMs: asked.timeout_ms + 10_000, take: [503, 504] };
+      this.#show(await call("POST", "/api/v1/console/push", asked, options), asked.wait === "none");
     } catch (error) {
       showError(errors, error.message, fieldAt(error.field));
     } finally {
@@ -57,32 +55,33 @@ export class Push {
     const type = id("push-type").value.trim();
     if (type === "") return wrong("push-type", "A push needs a type.");
     const timeout = Number(id("push-timeout").value);
-    if (!Number.isInteger(timeout) || timeout < 1 || timeout > 60_000)
-      return wrong("push-timeout", "A whole number from 1 to 60000.");
-    let data;
+    const isTimeout = Number.isInteger(timeout) && timeout >= 1 && timeout <= 60_000;
+    if (!isTimeout) return wrong("push-timeout", "A whole number from 1 to 60000.");
+    const data = id("push-data").value.trim() || "null";
     try {
-      data = JSON.parse(id("push-data").value || "null");
+      JSON.parse(data);
     } catch (error) {
       return wrong("push-data", `This is not JSON: ${error.message}`);
     }
     return {
       to: this.target.toJSON(),
       type,
-      data,
+      data: new RawJSON(data),
       wait: id("push-wait").value,
       offline: id("push-offline").value,
       timeout_ms: timeout,
     };
   }
 
-  #show({ receipt, steps = [] }) {
+  /** Show what became of a push; one that nobody waited for is `unknown`, and that is no fault. */
+  #show({ receipt, steps = [] }, isUnawaited) {
     this.stopDrawing();
     const deliveries = receipt.deliveries ?? [];
     const way = element("div", { class: "drawn" });
     id("receipt").replaceChildren(
       element(
         "div",
-        { class: "outcome", "data-tone": TONES[receipt.outcome] ?? "" },
+        { class: "outcome", "data-tone": isUnawaited ? "" : (TONES[receipt.outcome] ?? "") },
         element("strong", {}, receipt.outcome),
         element("span", {}, counts(receipt)),
       ),
@@ -97,12 +96,7 @@ export class Push {
     );
     write(id("way-total"), steps.length > 0 ? ms(steps.at(-1).at_ms) : "");
     if (steps.length > 0) {
-      const named = steps.map((step) => ({
-        ...step,
-        where: this.nodeName(step.where),
-        to: step.to && this.nodeName(step.to),
-      }));
-      this.stopDrawing = drawWay(way, named, this.#names(named, deliveries));
+      this.stopDrawing = drawWay(way, steps, this.#names(steps, deliveries), this.nodeName);
     }
     announce(`Receipt: ${receipt.outcome}`);
   }
@@ -114,7 +108,7 @@ export class Push {
     const conns = deliveries.map(({ conn }) => conn).filter(Boolean);
     const several = (list, one) => (list.length > 1 ? `${list.length}` : list.length === 1 ? one(list[0]) : "");
     return [
-      steps[0].where,
+      this.nodeName(steps[0].where),
       "",
       exchange ? exchange.where.split(".").at(-1) : "",
       several(owners, (node) => this.nodeName(node)),
@@ -126,15 +120,16 @@ export class Push {
     const head = ["Connection", "Node", "Route", "Outcome", "Latency"].map((name, n) =>
       element("th", { scope: "col", class: n === 4 ? "number" : null }, name),
     );
+    const more = deliveries.length - MAX_DELIVERIES;
     const rows = deliveries
-      .slice(0, 50)
+      .slice(0, MAX_DELIVERIES)
       .map((one) =>
         element(
           "tr",
           {},
-          element("td", {}, element("code", {}, one.conn ?? "–")),
-          element("td", { title: one.node }, one.node === null ? "–" : this.nodeName(one.node)),
-          element("td", {}, one.route ?? "–"),
+          element("td", {}, element("code", {}, one.conn ?? NONE)),
+          element("td", { title: one.node }, one.node === null ? NONE : this.nodeName(one.node)),
+          element("td", {}, one.route ?? NONE),
           element("td", {}, one.outcome),
           element("td", { class: "number" }, ms(one.latency_ms)),
         ),
@@ -148,6 +143,7 @@ export class Push {
         element("thead", {}, element("tr", {}, ...head)),
         element("tbody", {}, ...rows),
       ),
+      more > 0 ? element("p", { class: "empty" }, `And ${count(more)} more.`) : null,
     );
   }
 }

@@ -44,13 +44,11 @@ export function ago(time, now = Date.now()) {
   return duration((now - Date.parse(time)) / 1000);
 }
 
+/** The time of day, after the date if that is not today. */
 export function clock(time = Date.now()) {
-  return new Date(time).toLocaleTimeString([], {
-    hour: "2-digit",
-    minute: "2-digit",
-    second: "2-digit",
-    hour12: false,
-  });
+  const date = new Date(time);
+  const day = date.toDateString() === new Date().toDateString() ? "" : `${date.toLocaleDateString("sv")} `;
+  return `${day}${date.toLocaleTimeString("sv")}`;
 }
 
 export function plural(number, noun) {

@@ -10,6 +10,7 @@ const HEAD = 34;
 const ROW = 40;
 const MAX_NAME = 12;
 const EMPTY_ROWS = 4;
+const MAX_STEPS = 30; // More than that no one reads; a push to many may have hundreds.
 
 const ANSWER = [
   [BROKER, NODE, "faint"],
@@ -69,8 +70,12 @@ const WORDS = {
   left_out: "left out",
 };
 
-/** Draw the steps into a box; each is `{at_ms, what, where, to?}`, the first where it was made. */
-export function drawWay(box, steps, names) {
+/**
+ * Draw the steps into a box; each is `{at_ms, what, where, to?}`, the first where it was made.
+ * `names` stand at the stations, `nameOf` gives those of nodes.
+ */
+export function drawWay(box, steps, names = [], nameOf = String) {
+  const shown = steps.slice(0, MAX_STEPS);
   const drawing = svg("svg", {
     role: "img",
     class: "drawing",
@@ -79,11 +84,12 @@ export function drawWay(box, steps, names) {
   });
   const draw = () => {
     const width = box.clientWidth;
-    if (width > 0) drawing.replaceChildren(...parts(width, steps, names));
-    if (width > 0) resize(drawing, width, HEAD + rows(steps) * ROW + 6);
+    if (width > 0) drawing.replaceChildren(...parts(width, shown, names, nameOf));
+    if (width > 0) resize(drawing, width, HEAD + rows(shown) * ROW + 6);
   };
-  const list = element("ol", { class: "unseen" }, ...steps.map((step) => element("li", {}, told(step))));
-  box.replaceChildren(drawing, list);
+  const list = element("ol", { class: "unseen" }, ...shown.map((step) => element("li", {}, told(step, nameOf))));
+  const more = steps.length - shown.length;
+  box.replaceChildren(drawing, list, more > 0 ? element("p", { class: "empty" }, `And ${more} more steps.`) : "");
   const observer = new ResizeObserver(draw);
   observer.observe(box);
   draw();
@@ -101,15 +107,15 @@ function resize(drawing, width, height) {
   drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
 }
 
-function told({ at_ms: at, what, where, to }) {
-  return `${ms(at)}: ${words(what)}, ${where}${to ? ` → ${to}` : ""}`;
+function told({ at_ms: at, what, where, to }, nameOf) {
+  return `${ms(at)}: ${words(what)}, ${nameOf(where)}${to ? ` → ${nameOf(to)}` : ""}`;
 }
 
 function words(what) {
   return WORDS[what] ?? String(what).replaceAll("_", " ");
 }
 
-function parts(width, steps, names) {
+function parts(width, steps, names, nameOf) {
   const narrow = width < 420;
   const [left, right] = narrow ? [76, 18] : [136, 38];
   const x = (lane) => left + (lane * (width - left - right)) / (LANES.length - 1);
@@ -119,17 +125,19 @@ function parts(width, steps, names) {
     narrow ? null : svg("text", { class: "at", x: x(lane), y: 25 }, short(names[lane] ?? "")),
     svg("line", { class: "life", x1: x(lane), x2: x(lane), y1: HEAD, y2: bottom }),
   ]).filter(Boolean);
-  steps.forEach((step, n) => made.push(...row(step, steps[0].where, HEAD + n * ROW + ROW / 2, x, narrow)));
+  steps.forEach((step, n) => {
+    const whose = narrow || step.where === steps[0].where || !ANSWERS.has(step.what) ? "" : short(nameOf(step.where));
+    made.push(...row(step, steps[0].where, whose, HEAD + n * ROW + ROW / 2, x));
+  });
   return made;
 }
 
-function row({ at_ms: at, what, where, to }, here, y, x, narrow) {
+function row({ at_ms: at, what, where, to }, here, whose, y, x) {
   const isHere = (what === "written" ? where : to) === here;
   const lines = (isHere && HERE[what]) || LINES[what] || [];
-  const whose = narrow || where === here || !ANSWERS.has(what) ? "" : ` · ${short(where)}`;
   const made = [
     svg("text", { class: "time", x: 0, y: y - 1 }, ms(at)),
-    svg("text", { class: "what", x: 0, y: y + 12 }, `${words(what)}${whose}`),
+    svg("text", { class: "what", x: 0, y: y + 12 }, [words(what), whose].filter(Boolean).join(" · ")),
   ];
   const first = y - (lines.length - 1) * 4;
   lines.forEach(([start, end, kind], n) => made.push(...arrow(x(start), x(end), first + n * 9, kind)));

@@ -13,7 +13,7 @@ import { Push } from "./console-push.js";
 import { clock } from "./console-text.js";
 import { startTheme } from "./console-theme.js";
 
-const DRAW_MS = 200;
+const DRAW_MS = 150;
 const POINT_MS = 1000;
 const FEED = {
   connecting: "connecting",

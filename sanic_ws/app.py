@@ -166,6 +166,7 @@ class Gateway(Pushes):
         app.ctx.clients = clients = Clients(node, self._handlers, authentication)
         app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
         app.ctx.feed = feed = Feed(node)
+        app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
         app.ctx.sweeps = [
             asyncio.create_task(clients.keep_alive.run()),
             asyncio.create_task(authentication.run()),

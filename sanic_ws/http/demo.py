@@ -12,6 +12,7 @@ from sanic_ws.http.bodies import discard_body
 from sanic_ws.http.openapi import HTML, Answer, describe
 from sanic_ws.http.static import read
 from sanic_ws.node import Node
+from sanic_ws.node.feed import Feed
 from sanic_ws.websocket.clients import Clients
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Neighbour:
         self._handlers = handlers
         self._authentication = authentication
         self._starting: asyncio.Task[tuple[Node, Clients]] | None = None
-        self._sweep: asyncio.Task[None] | None = None
+        self._sweeps: list[asyncio.Task[None]] = []
+        self._feed: Feed | None = None
 
     async def started(self) -> tuple[Node, Clients]:
         """Return the node and its clients; start it if it does not run yet."""
@@ -60,7 +62,11 @@ class Neighbour:
     async def _start(self) -> tuple[Node, Clients]:
         node = Node(self._settings)
         clients = Clients(node, self._handlers, self._authentication)
-        self._sweep = asyncio.create_task(clients.keep_alive.run())
+        self._feed = Feed(node)
+        self._sweeps = [
+            asyncio.create_task(clients.keep_alive.run()),
+            asyncio.create_task(self._feed.run()),
+        ]
         await node.start()
         return node, clients
 
@@ -71,8 +77,10 @@ class Neighbour:
         node, clients = await self._starting
         await node.drain()
         await clients.drain(self._settings.drain_s)
-        if self._sweep is not None:
-            self._sweep.cancel()
+        for sweep in self._sweeps:
+            sweep.cancel()
+        if self._feed is not None:
+            await self._feed.close()
         await node.stop()
 
 

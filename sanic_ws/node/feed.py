@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from sanic_ws.core.batch import WATCHERS_TARGET, Batch, encode_batch
@@ -18,6 +17,8 @@ from sanic_ws.logs import event_log
 from sanic_ws.node.snapshot import describe_node, describe_nodes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from sanic_ws.node.node import Node
 
 WATCHED_S = 0.4
@@ -48,7 +49,7 @@ class Feed:
         self._elsewhere: set[str] = set()
         self._nodes: list[dict[str, Any]] = []
         self._registry_up = False
-        self._telling: asyncio.Task[None] | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Show the node until cancelled."""
@@ -62,12 +63,15 @@ class Feed:
 
     async def close(self) -> None:
         """Show the node for the last time, in bounded time: how it leaves may not last until the next one."""
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                if self._telling is not None:
-                    await self._telling
+                await asyncio.gather(*self._tasks.values())
                 if self._elsewhere:
                     await self._send(self._snapshot())
+        except TimeoutError:
+            log.debug("last snapshot not sent in time")
+        except Exception as exc:  # noqa: BLE001 - a fault of ours must not keep the node
+            log.fault("last snapshot not sent", exc)
 
     @property
     def _watched_here(self) -> bool:
@@ -76,27 +80,37 @@ class Feed:
     def _tick(self) -> None:
         frame = None
         try:
-            if self._watched_here:
+            if self._watched_here or self._elsewhere:
                 frame = self._snapshot()
                 self._show(frame)
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end the feed
             log.fault("snapshot not shown", exc)
-        # Slow servers hold up what goes over them, and nothing else; one at a time.
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell(frame), name="sanic_ws.feed")
+        if frame is not None and self._elsewhere:
+            self._start("sending", lambda: self._send(frame))
+        self._start("looking", self._look)
 
-    async def _tell(self, frame: bytes | None) -> None:
-        """Find who watches elsewhere, and show them the node; show those here the cluster."""
+    def _start(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do something beside, unless it is under way: a slow server holds up what goes over it, no more."""
+        if name not in self._tasks or self._tasks[name].done():
+            self._tasks[name] = asyncio.create_task(self._guarded(work()), name=f"sanic_ws.feed.{name}")
+
+    @staticmethod
+    async def _guarded(work: Coroutine[Any, Any, None]) -> None:
         try:
-            await self._look()
-            if self._watched_here:
-                self._show(self._cluster())
-            if self._elsewhere:
-                await self._send(frame or self._snapshot())
+            await work
         except Exception as exc:  # noqa: BLE001 - a fault of ours must not end the feed
-            log.fault("snapshot not sent", exc)
+            log.fault("feed failed", exc)
 
     async def _look(self) -> None:
+        """Find who watches elsewhere, and show them the node at once; show those here the cluster."""
+        before = self._elsewhere
+        await self._ask()
+        if self._watched_here:
+            self._show(self._cluster())
+        if self._elsewhere - before:
+            self._start("sending", lambda: self._send(self._snapshot()))
+
+    async def _ask(self) -> None:
         node = self._node
         try:
             listing, (marked,) = await node.registry.look_up_groups([WATCHERS])

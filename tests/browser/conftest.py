@@ -76,6 +76,7 @@ async def open_page(
 
     The function takes the address, what its console may say though it is an error (`allowed`: regular
     expressions), and options of a context, such as `color_scheme`, `viewport` or `has_touch`.
+    A test names the fixture of its servers before this one, so that pages are closed first.
     """
     opened: list[tuple[Page, Watch]] = []
 

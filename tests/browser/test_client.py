@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Self
 
 import pytest
 from playwright.async_api import expect
@@ -186,7 +187,7 @@ class Notes:
     def __init__(self, publisher: Publisher, user: User) -> None:
         self._publisher = publisher
         self._user = user
-        self.kept = 0
+        self.kept = self.delivered = 0
         self.quiet = asyncio.Lock()
         self._task = asyncio.create_task(self._run())
 
@@ -206,6 +207,8 @@ class Notes:
             except SanicWsError:
                 receipt = None
             if receipt is not None and receipt.counts and KEPT.issuperset(receipt.counts):
+                if "delivered" in receipt.counts:
+                    self.delivered += 1
                 return
             await asyncio.sleep(NOTE_S)
 
@@ -215,8 +218,16 @@ class Notes:
         await eventually(lambda: self._task.done() or self.kept >= enough, "notes to be kept", 60)
         assert not self._task.done(), self._task
 
-    async def end(self) -> None:
-        """Push no more."""
+    async def one_is_delivered(self) -> None:
+        """Wait for that: what was only stored, as nobody could hear of it, is read with the next one."""
+        enough = self.delivered + 1
+        await eventually(lambda: self._task.done() or self.delivered >= enough, "a delivery", 60)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Push no more; what is being pushed is, until it is kept."""
         async with self.quiet:
             self._task.cancel()
         await asyncio.wait([self._task])
@@ -249,8 +260,10 @@ async def test_page_left_open_has_every_durable_message_in_order(own_redis, own_
         for node in nodes:
             node._ready = "livez"
         page = await open_client(nodes, [SOCKET_FAILED], identity={"userId": user}, since="")
-        async with Publisher(own_redis.url, own_rabbit.url, cluster.prefix) as publisher:
-            notes = Notes(publisher, User(user))
+        async with (
+            Publisher(own_redis.url, own_rabbit.url, cluster.prefix) as publisher,
+            Notes(publisher, User(user)) as notes,
+        ):
             for number in range(ROUNDS):
                 await notes.more()
                 if number == EMPTIED:
@@ -265,8 +278,7 @@ async def test_page_left_open_has_every_durable_message_in_order(own_redis, own_
                 restarts.add(asyncio.create_task(restart(node, orderly=number % 2 == 0)))
                 await until(page, f"client.state === 'open' && client.node !== '{node.node_id}'")
             await asyncio.gather(*restarts)
-            await notes.more()
-            await notes.end()
+            await notes.one_is_delivered()
         await heard_all(page, notes)
         assert await pushes_of(page) == list(range(notes.kept))
         assert missed == []

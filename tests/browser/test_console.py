@@ -162,6 +162,14 @@ async def test_drained_killed_and_back(make_cluster, open_console, connect):
     await is_in(page, home, "ready")
 
 
+async def test_shows_the_second_node_of_the_demo(connect, open_console):
+    with GatewayNode("dev", name="demo", env={"SANIC_WS_DRAIN_S": "0.1"}) as node:
+        node.ws_url = node.ws_url.replace("/ws", "/demo/ws")
+        await connect(node)
+        page = await open_console(node, AWAY)
+        await expect(page.locator("#node-rows tr[data-state=ready]")).to_have_count(2)
+
+
 async def test_signs_in_where_keys_are_asked_for(guarded, open_console):
     page = await open_console(guarded, [REFUSED], live=False)
     key, button = page.get_by_label("API key"), page.get_by_role("button", name="Sign in")

@@ -26,8 +26,8 @@ def embedded():
     ],
     ids=["light", "dark phone", "cluster"],
 )
-async def test_push_crosses_and_says_how(embedded, request, open_page, which, look):
-    node = embedded if which == "embedded" else request.getfixturevalue("make_cluster")(2).nodes[0]
+async def test_push_crosses_and_says_how(embedded, make_cluster, open_page, which, look):
+    node = embedded if which == "embedded" else make_cluster(2).nodes[0]
     page = await open_page(f"{node.url}/demo", **look)
     held = page.locator(".state[data-state=open] + .node")
     await expect(held).to_have_count(2)

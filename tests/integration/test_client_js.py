@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.integration.peers import WAIT_S, only, push
+from tests.integration.peers import WAIT_S, eventually, only, push
 from tests.node_packages import install
 from tests.readme import EXAMPLES, ROOT
 from tests.servers import require
@@ -42,13 +42,16 @@ async def test_client_on_node(make_cluster, folder):
         assert {json.dumps(await line()) for _ in range(2)} == {'{"state": "open"}', '{"count": 3}'}
         rung = await push(second, {"user": user}, type="ring", data={"from": "eve"}, wait="reply")
         assert only(rung)["reply"] == {"accepted": True}
-        await asyncio.to_thread(first.kill)
-        assert (await line())["state"] == "waiting"
+        await asyncio.to_thread(first.stop)
+        assert (told := await line())["code"] == 1012, told
         await asyncio.to_thread(first.start)
         while (told := await line())["state"] != "open":
             assert told["state"] in ("connecting", "waiting")
-        stopped = await push(second, {"group": "news"}, type="stop")
-        assert stopped["counts"] == {"delivered": 1}
+
+        async def stopped():
+            return (await push(second, {"group": "news"}, type="stop"))["counts"] == {"delivered": 1}
+
+        await eventually(stopped, "the group to be joined again")
         out, err = await asyncio.wait_for(process.communicate(), WAIT_S)
     finally:
         if process.returncode is None:

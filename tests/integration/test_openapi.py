@@ -205,6 +205,7 @@ ELSEWHERE = (
     | {("PUT", MEMBER, "429")}
     | {("POST", DRAIN, "200")}
 )
+ELSEWHERE |= {("GET", f"/static/{name}", "304") for name in FILES}
 """Tested beside, or where a node is in trouble."""
 
 

@@ -30,10 +30,13 @@ class FakeRegistry:
         self.live = ["n1-1", "n2-1"]
         self.whole, self.away = True, False
         self.asked: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def look_up_groups(self, groups):
         assert list(groups) == [WATCHERS]
         self._ask("watchers")
+        await self.gate.wait()
         return FoundGroups(Listing(self.live, whole=self.whole), [self.watched])
 
     async def nodes(self):
@@ -188,6 +191,16 @@ async def test_slow_broker_holds_up_nothing_here_and_nothing_piles_up(node, feed
     assert second - first > 10
 
 
+async def test_slow_registry_holds_up_nothing_but_looking(node, feed, watcher):
+    node.registry.watched = ["n1-1"]
+    await eventually(lambda: node.broker.sent, "a snapshot")
+    node.registry.gate.clear()
+    before, seen = len(node.broker.sent), len(shown(watcher, "node"))
+    await eventually(lambda: len(node.broker.sent) > before + 10, "more to be sent")
+    await eventually(lambda: len(shown(watcher, "node")) > seen + 10, "more to be shown")
+    node.registry.gate.set()
+
+
 async def test_fault_of_ours_does_not_end_it(node, feed, watcher, monkeypatch):
     real, calls = module.describe_node, []
 
@@ -215,5 +228,13 @@ async def test_end_is_bounded(node, monkeypatch):
     made = Feed(node)
     made._elsewhere = {"n1-1"}
     node.broker.gate.clear()
+    await made.close()
+    assert node.broker.sent == []
+
+
+async def test_fault_of_ours_does_not_keep_the_node(node, monkeypatch):
+    monkeypatch.setattr(module, "describe_node", None)
+    made = Feed(node)
+    made._elsewhere = {"n1-1"}
     await made.close()
     assert node.broker.sent == []

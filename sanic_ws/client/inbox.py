@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Inbox:
     """Hold messages in order; while it is full, nothing is read from the socket.
 
-    What the socket had been read already still comes in: some tens of kilobytes.
+    What one more read has brought still comes in: up to a megabyte or so, as the socket's buffer is.
 
     Args:
         size: how many messages make it full.

@@ -36,7 +36,8 @@ async def started(*command, **options):
 async def test_what_django_commits_is_pushed_by_a_worker_of_celery(cluster, connect, tmp_path):
     for name in ("tasks.py", "views.py"):
         shutil.copy(EXAMPLES / name, tmp_path)
-    env = {**os.environ, **cluster.env, "PYTHONPATH": str(tmp_path)}
+    own = {"CELERY_BROKER_URL": cluster.rabbit.url, "PYTHONPATH": str(tmp_path)}
+    env = {**os.environ, **cluster.env, **own}
     user, order = secrets.randbelow(1 << 30) + 1, secrets.randbelow(1 << 30)
     client = await connect(cluster.nodes[1], user={"userId": user})
     worker = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-P", "prefork", "-c", "1"]

@@ -164,7 +164,6 @@ class Gateway(Pushes):
         app.ctx.node = self._node = node = Node(self.settings, leave)
         authentication = Authentication(self.settings, self._authenticate)
         app.ctx.clients = clients = Clients(node, self._handlers, authentication)
-        app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
         app.ctx.feed = feed = Feed(node)
         app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
         app.ctx.sweeps = [

@@ -21,7 +21,7 @@ blueprint = Blueprint("static", url_prefix="/static")
 
 _KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml", "ts": "text/plain"}
 LIBRARY = ("sanic-ws.js", "sanic-ws.d.ts")
-"""Files that pages of any origin may take."""
+"""Files that pages of any origin may take; the others belong to pages of ours, and are in no document."""
 CONSOLE = (
     "console.css",
     "console.js",
@@ -73,7 +73,6 @@ def _load(name: str) -> _File:
 def _serve(name: str) -> Handler:
     file = _load(name)
 
-    @describe({200: Answer("Page", "it", file.media_type), 304: Answer(None, "it is what the browser has")})
     async def give(request: Request[Any, Any]) -> HTTPResponse:
         await discard_body(request)
         known = request.headers.get("if-none-match", "")
@@ -83,6 +82,12 @@ def _serve(name: str) -> Handler:
 
     give.__name__ = f"get_{re.sub('[^a-z]', '_', name)}"
     give.__doc__ = f"Give the file `{name}`."
+    if name in LIBRARY:
+        answers = {
+            200: Answer("Page", "it", file.media_type),
+            304: Answer(None, "it is what the browser has"),
+        }
+        return describe(answers)(give)
     return give
 
 

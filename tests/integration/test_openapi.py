@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
-from sanic_ws.http.static import FILES
+from sanic_ws.http.static import LIBRARY
 from tests.integration.peers import Answer, call, push_body, unique
 from tests.integration.secured import KEY, bearer, refusal, secured, signer
 
@@ -195,17 +195,16 @@ CALLS = [
     Call(404, "POST", DRAIN, "/api/v1/nodes/nobody/drain"),
     Call(200, "GET", "/livez", key=None),
     Call(200, "GET", "/readyz", key=None),
-    *(Call(200, "GET", f"/static/{name}", key=None) for name in FILES),
+    *(Call(200, "GET", f"/static/{name}", key=None) for name in LIBRARY),
     Call(400, "GET", "/ws", key=None),
     Call(400, "GET", "/ws", "/ws?sign=a*b", key=None),
 ]
 ELSEWHERE = (
     {("GET", path, status) for path in ("/ws", "/console/ws") for status in ("101", "401", "403", "429")}
-    | {("GET", f"/static/{name}", "304") for name in FILES}
+    | {("GET", f"/static/{name}", "304") for name in LIBRARY}
     | {("PUT", MEMBER, "429")}
     | {("POST", DRAIN, "200")}
 )
-ELSEWHERE |= {("GET", f"/static/{name}", "304") for name in FILES}
 """Tested beside, or where a node is in trouble."""
 
 

@@ -170,6 +170,7 @@ class Gateway(Pushes):
             asyncio.create_task(clients.keep_alive.run()),
             asyncio.create_task(authentication.run()),
             asyncio.create_task(feed.run()),
+            asyncio.create_task(node.overdue.run()),
         ]
         await node.start()
 

@@ -64,6 +64,11 @@ class MemoryBroker:
         return self._open
 
     @property
+    def openings(self) -> int:
+        """Whether it was ever open."""
+        return int(self._open)
+
+    @property
     def blocked(self) -> bool:
         """Whether it can hear and not send: never."""
         return False

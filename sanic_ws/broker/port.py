@@ -92,6 +92,10 @@ class Broker(Protocol):
         """Whether it can send and hear."""
 
     @property
+    def openings(self) -> int:
+        """How many times it has connected: between two of them it may have missed something."""
+
+    @property
     def blocked(self) -> bool:
         """Whether it can hear and not send, because the broker is short of memory or disk."""
 

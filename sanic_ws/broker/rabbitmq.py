@@ -60,6 +60,7 @@ class RabbitBroker:
         self._heard = False
         self._open_answers = 0
         self._closed = False
+        self._openings = 0
         self._back_ends = RabbitBackEnds()
 
     @property
@@ -71,6 +72,11 @@ class RabbitBroker:
     def connected(self) -> bool:
         """Whether it can send and hear."""
         return self._link is not None
+
+    @property
+    def openings(self) -> int:
+        """How many times it has connected."""
+        return self._openings
 
     @property
     def blocked(self) -> bool:
@@ -226,6 +232,7 @@ class RabbitBroker:
                 # Not wait_for: in Python 3.11 it can swallow a cancellation.
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     self._link = await self._connect(url)
+                self._openings += 1
                 self._back_ends.connected(self._link)
                 self._up.set()
 

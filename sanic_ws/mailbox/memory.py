@@ -87,6 +87,11 @@ class MemoryMailbox:
             if one.place.at > after
         ][:most]
 
+    async def newest(self, boxes: Sequence[str]) -> tuple[Position, list[Position | None]]:
+        """Return where a letter would be put now, and of each mailbox where its newest letter is, if any."""
+        kept = map(self._alive, boxes)
+        return Position(_now_ms()), [one[-1].place.at if one else None for one in kept]
+
     async def describe(self, box: str) -> Contents:
         """Return what is in a mailbox."""
         kept = self._alive(box)

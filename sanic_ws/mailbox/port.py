@@ -53,6 +53,9 @@ class Mailbox(Protocol):
     async def read(self, box: str, after: Position, most: int) -> list[Stored]:
         """Return the letters after a position, the oldest first."""
 
+    async def newest(self, boxes: Sequence[str]) -> tuple[Position, list[Position | None]]:
+        """Return where a letter would be put now, and of each mailbox where its newest letter is, if any."""
+
     async def describe(self, box: str) -> Contents:
         """Return what is in a mailbox."""
 

@@ -14,7 +14,7 @@ from sanic_ws.core.mail import NOWHERE, Contents, Place, Position, Stored
 from sanic_ws.core.redis_url import parse_redis_url
 from sanic_ws.errors import MailboxAway, MailboxUnavailable, RegistryAway, RegistryUnavailable
 from sanic_ws.mailbox.port import Bounds
-from sanic_ws.mailbox.scripts import STORE
+from sanic_ws.mailbox.scripts import NEWEST, STORE
 from sanic_ws.registry.redis_clients import connect
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sanic_ws.core.mail import Letter
     from sanic_ws.registry.redis_cluster import Call
+    from sanic_ws.registry.scripts import Script
 
 STORE_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 1.0
@@ -116,6 +117,14 @@ class RedisMailbox:
         now = int(seconds) * 1000 + int(micros) // 1000
         return [_stored(entry_id, fields, now) for entry_id, fields in entries]
 
+    async def newest(self, boxes: Sequence[str]) -> tuple[Position, list[Position | None]]:
+        """Return where a letter would be put now, and of each mailbox where its newest letter is, if any."""
+        calls = [NEWEST.call(self._key(box)) for box in boxes]
+        clock: Call = (calls[0][0], ("TIME",))
+        (seconds, micros), *found = await self._run([clock, *calls], READ_TIMEOUT_S, NEWEST)
+        now = Position(int(seconds) * 1000 + int(micros) // 1000)
+        return now, [None if at is None else Position.parse(at.decode()) for at in found]
+
     async def describe(self, box: str) -> Contents:
         """Return what is in a mailbox."""
         key = self._key(box)
@@ -147,9 +156,9 @@ class RedisMailbox:
     def _key(self, box: str) -> str:
         return f"{self._prefix}:mail:{{{box}}}"
 
-    async def _run(self, calls: Sequence[Call], timeout_s: float) -> list[Any]:
+    async def _run(self, calls: Sequence[Call], timeout_s: float, script: Script | None = None) -> list[Any]:
         try:
-            return await self._servers.run(calls, timeout_s)
+            return await self._servers.run(calls, timeout_s, script)
         except RegistryUnavailable as exc:
             raise _failure(exc) from exc
 

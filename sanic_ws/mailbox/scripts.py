@@ -48,3 +48,11 @@ return {place, before, id_before}
 """,
     repeatable=False,
 )
+
+NEWEST = Script(
+    """
+-- KEYS: mail. Returns the entry id of the newest letter, without what is in it.
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+return last and last[1]
+""",
+)

@@ -13,16 +13,17 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from sanic_ws.core.frames import payload_start
+from sanic_ws.core.mail import NOWHERE
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reading import Meeting, durable_frame
-from sanic_ws.node.reading import Reading
+from sanic_ws.node.reading import Reading, beginning
 from sanic_ws.node.replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sanic_ws.core.hub import Hub, Socket
-    from sanic_ws.core.mail import Posted
+    from sanic_ws.core.mail import Position, Posted
     from sanic_ws.core.reading import Reader
     from sanic_ws.mailbox import Mailbox
 
@@ -95,6 +96,40 @@ class Mail:
             return False
         reader.passed(posted.place, push_id, sent=True)
         return True
+
+    # What does not come
+
+    @property
+    def readers(self) -> list[Socket]:
+        """The sessions that stand somewhere in a mailbox, or are about to."""
+        return list(self._readings)
+
+    @staticmethod
+    def boxes_of(socket: Socket) -> list[str]:
+        """Return the mailboxes that letters for a session may be in."""
+        return list({_box(socket), socket.conn})
+
+    def catch_up(self, socket: Socket, newest: Mapping[str, Position | None], now: Position) -> None:
+        """Have a session read what was not brought to it.
+
+        Args:
+            socket: it.
+            newest: where the newest letter of each of its mailboxes is.
+            now: where a letter would be put now.
+        """
+        if socket.left or not socket.opened:
+            return
+        reading, box = self._readings.get(socket), _box(socket)
+        reader = None if reading is None or reading.box != box else reading.reader
+        start = beginning(now, self._began(socket))
+        moves = box != socket.conn and (newest[socket.conn] or NOWHERE) > start
+        if not moves and (newest[box] or NOWHERE) <= (start if reader is None else reader.at):
+            return
+        reading = self._reading(socket)
+        reading.moves |= moves
+        if reading.reader is None and reading.since is None:
+            reading.begin(now)
+        self.replay.start(reading)
 
     # What clients do
 
@@ -174,12 +209,15 @@ class Mail:
     def _reading(self, socket: Socket) -> Reading:
         reading = self._readings.get(socket)
         if reading is None:
-            began = self._bound_at.get(socket, socket.began)
-            self._readings[socket] = reading = Reading(socket, _box(socket), began)
+            self._readings[socket] = reading = Reading(socket, _box(socket), self._began(socket))
         elif reading.box != _box(socket):
             self.bound(socket)
             return self._reading(socket)
         return reading
+
+    def _began(self, socket: Socket) -> float:
+        """Return from when on what comes is for a session."""
+        return self._bound_at.get(socket, socket.began)
 
     def _replace(self, socket: Socket) -> Reading:
         """Have a session begin anew; what waited for it goes on waiting."""

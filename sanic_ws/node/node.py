@@ -28,6 +28,7 @@ from sanic_ws.node.calls import Calls
 from sanic_ws.node.lease import Lease
 from sanic_ws.node.mail import Mail
 from sanic_ws.node.membership import Membership
+from sanic_ws.node.overdue import Overdue
 from sanic_ws.node.presence import Presence
 from sanic_ws.node.reporting import Reporting
 from sanic_ws.registry import NodeInfo
@@ -65,6 +66,7 @@ class Node:
         closes: how many connections were closed from here, by code.
         inbound: how many messages of clients back ends took, or why not.
         answers: how many acks and replies clients have sent.
+        overdue: looks for letters that nobody brings; to be run beside.
         tracing: makes spans, if that is wanted.
     """
 
@@ -78,6 +80,7 @@ class Node:
         self._reporting = Reporting(self._report)
         self.mailbox = self._make_mailbox()
         self.mail = Mail(self.hub, self.mailbox, late_identity=settings.trust_client_identity)
+        self.overdue = Overdue(self.hub, self.mail, self.mailbox, lambda: self.broker.openings)
         self.acks = Acks(self.hub, self._reporting.add, post=self.mail.deliver)
         self.tracing = self._make_tracing() if settings.otel else None
         self.dispatcher = Dispatcher(

@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from sanic_ws.core.hub import Socket
 
 
+def beginning(now: Position, began: float) -> Position:
+    """Return where a mailbox was when a session began.
+
+    It is a little before that: a letter more may be sent, none less.
+
+    Args:
+        now: where a letter would be put now.
+        began: when the session did, monotonic seconds.
+    """
+    return Position(max(0, now.ms - int((monotonic() - began) * 1000) - 2))
+
+
 class Reading:
     """Hold how far a session is with its mailbox, and what waits for it.
 
@@ -101,11 +113,9 @@ class Reading:
     def begin(self, at: Position) -> Reader:
         """Stand where the session began, by a letter that was stored a moment ago.
 
-        What is reckoned from that lies a little before the beginning: a letter more may be sent, none less.
         A clock may have been set back since the first one came.
         """
-        age_ms = int((monotonic() - self._began) * 1000) + 2
-        start = Position(max(0, at.ms - age_ms))
+        start = beginning(at, self._began)
         if self.reader is not None:
             self.reader.begin_at(start)
             return self.reader

@@ -187,7 +187,7 @@ class Notes:
     def __init__(self, publisher: Publisher, user: User) -> None:
         self._publisher = publisher
         self._user = user
-        self.kept = self.delivered = 0
+        self.kept = 0
         self.quiet = asyncio.Lock()
         self._task = asyncio.create_task(self._run())
 
@@ -207,8 +207,6 @@ class Notes:
             except SanicWsError:
                 receipt = None
             if receipt is not None and receipt.counts and KEPT.issuperset(receipt.counts):
-                if "delivered" in receipt.counts:
-                    self.delivered += 1
                 return
             await asyncio.sleep(NOTE_S)
 
@@ -217,11 +215,6 @@ class Notes:
         enough = self.kept + count
         await eventually(lambda: self._task.done() or self.kept >= enough, "notes to be kept", 60)
         assert not self._task.done(), self._task
-
-    async def one_is_delivered(self) -> None:
-        """Wait for that: what was only stored, as nobody could hear of it, is read with the next one."""
-        enough = self.delivered + 1
-        await eventually(lambda: self._task.done() or self.delivered >= enough, "a delivery", 60)
 
     async def __aenter__(self) -> Self:
         return self
@@ -278,7 +271,7 @@ async def test_page_left_open_has_every_durable_message_in_order(own_redis, own_
                 restarts.add(asyncio.create_task(restart(node, orderly=number % 2 == 0)))
                 await until(page, f"client.state === 'open' && client.node !== '{node.node_id}'")
             await asyncio.gather(*restarts)
-            await notes.one_is_delivered()
+            await notes.more()
         await heard_all(page, notes)
         assert await pushes_of(page) == list(range(notes.kept))
         assert missed == []

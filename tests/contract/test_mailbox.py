@@ -183,6 +183,16 @@ async def test_what_lies_up_to_a_letter_is_cleared_and_the_rest_stays(mailbox):
     assert (place.after, place.after_id) == (NOWHERE, "")
 
 
+async def test_newest_says_where_the_last_letter_is_and_where_one_would_be_put(mailbox):
+    assert (await mailbox.newest(["@1001"]))[1] == [None]
+    _, last, other = await put(mailbox, letter("a"), letter("b"), letter("c", "conn-1"))
+    now, found = await mailbox.newest(["@1001", "nobody", "conn-1"])
+    assert found == [last.at, None, other.at]
+    assert last.at.ms <= now.ms
+    (late,) = await put(mailbox, letter("d"))
+    assert late.at.ms >= now.ms
+
+
 async def test_a_letter_says_for_how_long_it_is_of_use(mailbox):
     await put(mailbox, letter("a", ttl_s=60), letter("b", ttl_s=0.001))
 

@@ -18,7 +18,7 @@ from tests.faults.stage import signs
 from tests.integration.peers import eventually
 
 CLIENTS = 60
-RATE = 2000
+RATE = 2200
 SECONDS = 15
 KEPT = ("delivered", "stored")
 MOST_CALLS = 400
@@ -82,6 +82,28 @@ class Client:
     async def close(self):
         self.task.cancel()
         await asyncio.wait([self.task])
+
+
+async def test_what_a_node_could_not_hear_of_comes_when_it_hears_again(start_cluster):
+    cluster = await start_cluster(2)
+    deaf = cluster.members[0]
+    client = Client(*signs(1), cluster.addresses[:1], is_user=True)
+    try:
+        await eventually(lambda: client.resumed, "it to be connected")
+        async with cluster.publisher() as publisher:
+            await deaf.rabbit.refuse()
+            deaf.rabbit.cut()
+            receipts = [
+                await publisher.push(client.target, "note", number, offline="store", timeout_s=0.5)
+                for number in range(3)
+            ]
+            assert {str(receipt.outcome) for receipt in receipts} == {"stored"}
+            assert client.got == []
+        await deaf.rabbit.pass_on()
+        await eventually(lambda: client.got == [0, 1, 2], "what it could not hear of", 30)
+        assert (client.sessions, client.faults) == (1, [])
+    finally:
+        await client.close()
 
 
 async def push_steadily(publisher, clients, receipts, seconds):

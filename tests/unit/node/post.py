@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -18,7 +19,7 @@ from sanic_ws.core.frames import payload_start, text_frame
 from sanic_ws.core.groups import NO_GROUPS
 from sanic_ws.core.hub import Hub
 from sanic_ws.core.identity import User
-from sanic_ws.core.mail import Letter, Place, Posted
+from sanic_ws.core.mail import Letter, Place, Position, Posted
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.errors import MailboxUnavailable
 from sanic_ws.mailbox import Bounds
@@ -343,6 +344,12 @@ class Office:
         self.kept._boxes.clear()
         self.now_ms += 1
 
+    def look(self, node: int) -> None:
+        """Have a node look for letters that are overdue."""
+        newest = {box: kept[-1].place.at for box in (BOX, *KINDS) if (kept := self.kept._alive(box))}
+        for client in self.hubs[node]:
+            self.mails[node].catch_up(client, defaultdict(lambda: None, newest), Position(self.server_ms))
+
     # Time
 
     async def settle(self) -> None:
@@ -357,6 +364,12 @@ class Office:
         for conn in KINDS:
             self.fill(conn, full=False)
         await self._drain()
+        for node in range(NODES):
+            self.look(node)
+        await self._drain()
+        for client in self.clients.values():
+            overdue = self.in_box(client, client.began_number, self.number + 1)
+            assert self.lossy or not overdue, f"{client.conn} waits for {overdue}"
         last = {}
         self.now_ms += self.behind_ms + 1
         for box in (BOX, "c2"):

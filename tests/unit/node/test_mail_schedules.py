@@ -90,6 +90,10 @@ def answer(office: Office, arg: int) -> None:
     office.doors.open(arg)
 
 
+def look(office: Office, arg: int) -> None:
+    office.look(arg % NODES)
+
+
 def away(office: Office, arg: int) -> None:
     office.doors.away = not office.doors.away
 
@@ -128,6 +132,7 @@ EVENTS = (
     *[trim] * 2,
     *[answer] * 6,
     away,
+    look,
     *[let_time_pass] * 3,
 )
 LOSSES = (*EVENTS, *[lose_tail] * 3, *[lose_tail_with_a_clock_behind] * 4, empty)

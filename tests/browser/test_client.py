@@ -25,7 +25,8 @@ BEGIN = """async ([urls, options]) => {
   const { connect } = await import("/static/sanic-ws.js");
   let tries = 0;
   const quick = { backoffMs: 100, backoffCapMs: 1000 };
-  const client = connect(() => urls[tries++ % urls.length], { ...quick, ...options });
+  const next = () => window.elsewhere ?? urls[tries++ % urls.length];
+  const client = connect(next, { ...quick, ...options });
   Object.assign(window, { client, pushes: [], states: [], told: [] });
   client.on("*", (data, { type, id }) => pushes.push({ type, id, data }));
   client.on("ask", (data, message) => message.reply({ answer: data.number + 1 }));
@@ -126,12 +127,15 @@ async def test_what_is_sent_while_away_goes_out_in_order(make_cluster, open_clie
     page = await open_client([node], [SOCKET_FAILED], queueSize=3)
     back_end = await BackEnd.open(own.rabbit.url, own.prefix)
     inbox = await back_end.bind("note")
+    # A node takes clients before it is ready, and what they send then is refused.
+    await page.evaluate("window.elsewhere = 'ws://127.0.0.1:1/'; undefined")
     await asyncio.to_thread(node.kill)
     await until(page, "client.state !== 'open'")
     await page.evaluate("window.sent = [1, 2, 3, 4].map((number) => client.send('note', number)); undefined")
     await until(page, "told.length")
     assert await page.evaluate("told") == [["undelivered", "queue_full", 4]]
     await asyncio.to_thread(node.start)
+    await page.evaluate("window.elsewhere = undefined")
     await page.evaluate("Promise.all(sent.slice(0, 3))")
     assert [(await inbox.next())["data"] for _ in range(3)] == [1, 2, 3]
     await back_end.close()

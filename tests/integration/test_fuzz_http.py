@@ -16,6 +16,7 @@ KEY = "the-key-of-the-fuzzer"
 PROGRAM = Path(sys.executable).with_name("schemathesis")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", ["dev", "serve"])
 async def test_node_answers_as_its_document_says_whatever_it_is_sent(mode, tmp_path):
     settings = {"REDIS_URL": "memory://", "AMQP_URL": "memory://", "PREFIX": unique(), "DRAIN_S": "0.1"}

@@ -159,6 +159,16 @@ async def test_first_push_by_hand(tmp_path):
             await listener.wait()
 
 
+async def test_push_of_the_console_by_hand(nodes, connect):
+    require("curl")
+    await connect(nodes[1], "demo")
+    command = the("console", "console/push").replace("127.0.0.1:8000", f"127.0.0.1:{nodes[0].port}")
+    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+    answer = json.loads((await process.communicate())[0])
+    assert answer["receipt"]["outcome"] == "delivered"
+    assert [step["what"] for step in answer["steps"]][:3] == ["accepted", "looked_up", "sent"]
+
+
 async def test_handshake_by_hand(nodes):
     require("curl")
     command = the("console", "--http1.1").replace("127.0.0.1:8000", f"127.0.0.1:{nodes[0].port}")

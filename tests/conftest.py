@@ -1,6 +1,7 @@
 """Servers and clients that the tests share; each test uses ids of its own."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,9 @@ from sanic_ws import Publisher
 from tests import leaks
 from tests.integration.peers import Client, Cluster, describe_nodes, start_all, stop_all, unique
 from tests.servers import GatewayNode, RabbitServer, RedisServer, require
+
+# Whoever is started in the background ignores Ctrl-C, and so does all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Connect = Callable[..., Awaitable[Client]]
 MakeCluster = Callable[..., Cluster]

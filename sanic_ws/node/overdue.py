@@ -78,7 +78,7 @@ class Overdue:
     def _plan(self) -> None:
         opened, now = self._openings(), monotonic()
         if opened != self._opened:
-            self._todo = list(self._hub) if opened > 1 else []
+            self._todo = list(self._hub)
             self._opened = opened
         elif not self._todo and now >= self._due_at:
             self._todo = self._mail.readers

@@ -7,6 +7,7 @@ from pathlib import Path
 from playwright.async_api import expect
 
 from tests.browser.accessibility import CONTRASTS, NAMELESS, REFERENCES, SMALL
+from tests.browser.conftest import until
 from tests.browser.console import fill_push, find, is_in
 from tests.integration.peers import Client, call, eventually, unique
 from tests.servers import GatewayNode
@@ -70,7 +71,7 @@ async def test_narrow_screens(nodes, open_console, connect):
     await expect(page.locator(".outcome strong")).to_have_text("delivered")
     for width in (1000, 800, 390, 320):
         await page.set_viewport_size({"width": width, "height": 700})
-        assert await page.evaluate("document.documentElement.scrollWidth") <= width
+        await until(page, f"document.documentElement.scrollWidth <= {width}")
     assert await page.evaluate(SMALL) == []
 
 

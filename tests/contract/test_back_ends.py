@@ -16,13 +16,19 @@ from sanic_ws.broker import calls as calls_module
 from sanic_ws.broker.memory import MemoryBroker
 from sanic_ws.broker.rabbitmq import RabbitBroker
 from sanic_ws.errors import BrokerUnavailable, QueueFull, Unroutable
-from tests.integration.back_end import BackEnd
+from tests.integration import back_end as independent
 from tests.integration.peers import WAIT_S, eventually, unique
 from tests.rabbit_servers import add_limited_user
 from tests.servers import RabbitServer
 
 JUNK = b"junk"
 TTL_MS = 60_000
+
+
+class BackEnd(independent.BackEnd):
+    """A back end that hears what the tests say in the place of nodes."""
+
+    checks = False
 
 
 class Taker:

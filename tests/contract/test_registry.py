@@ -27,6 +27,12 @@ BOUND_S = 10.0
 MakeRegistry = Callable[[str], Registry]
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait longer than a push would: on a busy machine a server may be late, and none is away here."""
+    monkeypatch.setattr("sanic_ws.registry.redis.COMMAND_TIMEOUT_S", BOUND_S)
+
+
 @pytest.fixture(params=["memory", "redis", "redis_sentinel", "redis_cluster"])
 def make_registry(request: pytest.FixtureRequest) -> MakeRegistry:
     """Make registries; those of one name share what they hold, and others nothing."""

@@ -337,8 +337,11 @@ class Cluster:
 
 
 async def _value(client: aioredis.Redis, key: str) -> str:
-    if await client.type(key) == "zset":
-        return repr(await client.zrange(key, 0, -1))
+    match await client.type(key):
+        case "zset":
+            return repr(await client.zrange(key, 0, -1))
+        case "stream":
+            return repr(await client.xrange(key))
     return await client.get(key) or ""
 
 

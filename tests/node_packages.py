@@ -1,7 +1,11 @@
 """What programs for Node need from npm."""
 
+import hashlib
 import os
+import shutil
 import subprocess
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,20 @@ def install(folder: Path, *packages: str) -> None:
     if reason:
         give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         give_up(f"{', '.join(packages)} could not be installed: {reason}")
+
+
+def cached(*packages: str) -> Path:
+    """Return a folder below `.cache` that has packages; made as a whole, whoever else makes it meanwhile."""
+    digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:16]
+    folder = Path(__file__).parents[1] / ".cache" / f"npm-{digest}"
+    if not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder.parent))
+        install(made, *packages)
+        with suppress(OSError):
+            made.rename(folder)
+        shutil.rmtree(made, ignore_errors=True)
+    return folder
 
 
 def _install(folder: Path, *packages: str) -> str:

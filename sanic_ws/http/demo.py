@@ -31,6 +31,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _NAME_CHARS = 60
+CONNECTED_S = 5.0
+"""How long the first client of the second node waits for that to hear."""
 
 
 class Neighbour:
@@ -68,6 +70,8 @@ class Neighbour:
             asyncio.create_task(self._feed.run()),
         ]
         await node.start()
+        # Whoever sees it in the page may push to it at once.
+        await node.broker.wait_connected(CONNECTED_S)
         return node, clients
 
     async def stop(self) -> None:

@@ -38,6 +38,7 @@ async def test_push_crosses_and_says_how(embedded, make_cluster, open_page, whic
     await page.get_by_label("Ben says to Ada").fill("<b>Hi</b>")
     await page.get_by_label("Ben says to Ada").press("Enter")
     await expect(page.locator("section[data-user=ada] li")).to_have_text("Ben: <b>Hi</b>")
+    await expect(page.locator("#receipts tr")).to_have_count(2)
     rows = [await row.locator("td").all_text_contents() for row in await page.locator("#receipts tr").all()]
     assert [row[:6] for row in rows] == [
         ["Ada", "Ben", first, "direct", second, "delivered"],

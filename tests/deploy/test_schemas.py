@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 
 from tests import node_packages
-from tests.deploy.chart import CHART, CI_FILES, ROOT, Object, helm, render, run
+from tests.deploy.chart import CHART, CI_FILES, Object, helm, render, run
 from tests.servers import require
 
 PACKAGES = {
@@ -38,12 +38,7 @@ def test_objects_are_valid(values, version):
 @pytest.fixture(scope="session")
 def models() -> Path:
     """The schemas of the operators' resources, as npm has them; what they do not know, they let pass."""
-    folder = ROOT / ".cache" / "custom-resources"
-    for package in PACKAGES.values():
-        if not (folder / "node_modules" / package.rpartition("@")[0]).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            node_packages.install(folder, package)
-    return folder / "node_modules"
+    return node_packages.cached(*PACKAGES.values()) / "node_modules"
 
 
 def check_custom(models: Path, each: Object, *, ok: bool = True) -> str:

@@ -93,7 +93,7 @@ class BackEnd:
 class Inbox:
     """A queue of what clients send."""
 
-    def __init__(self, queue: aio_pika.abc.AbstractQueue, *, checks: bool) -> None:
+    def __init__(self, queue: aio_pika.abc.AbstractQueue, *, checks: bool = True) -> None:
         self.queue = queue
         self._checks = checks
         self._messages: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()

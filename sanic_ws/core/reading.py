@@ -46,6 +46,8 @@ class _Passed(NamedTuple):
     at: Position
     id: str
     gap: bool
+    had: bool = True
+    """Whether it was sent, or is not for this session."""
 
 
 class Reader:
@@ -115,8 +117,9 @@ class Reader:
         """
         if push_id in self._sent or push_id in self._skips:
             return Meeting.PAST
-        if self._knows(place.at, push_id):
-            return Meeting.PAST if place.at > self._start else Meeting.MISSED
+        known = self._find(place.at, push_id)
+        if known is not None:
+            return Meeting.PAST if known.had and place.at > self._start else Meeting.MISSED
         follows = self._follows(place)
         if place.at <= self.at:
             if not self._is_lost(place.at, push_id):
@@ -135,8 +138,8 @@ class Reader:
         # Before the first letter of a mailbox there may have been others, that came and went.
         hidden = place.after == NOWHERE
         if not (self._passed or hidden or gap):
-            self._passed.append(_Passed(place.after, place.after_id, gap=True))
-        self._passed.append(_Passed(place.at, push_id, gap or hidden))
+            self._passed.append(_Passed(place.after, place.after_id, gap=True, had=False))
+        self._passed.append(_Passed(place.at, push_id, gap or hidden, had=not lost))
         self._skips.discard(push_id)
         self.at = place.at
         if len(self._passed) > MEMORY:
@@ -170,9 +173,12 @@ class Reader:
         return self._knows(after, place.after_id)
 
     def _knows(self, at: Position, push_id: str) -> bool:
+        return self._find(at, push_id) is not None
+
+    def _find(self, at: Position, push_id: str) -> _Passed | None:
         index = bisect_left(self._passed, at, key=_position)
         found = self._passed[index] if index < len(self._passed) else None
-        return found is not None and found.at == at and found.id == push_id
+        return found if found is not None and found[:2] == (at, push_id) else None
 
     def _is_lost(self, at: Position, push_id: str) -> bool:
         """Say whether a letter that was not passed lies among those that were, and in no gap."""

@@ -185,3 +185,24 @@ class TestFrame:
     def test_says_that_there_is_none_before(self):
         frame = durable_frame(b'{"type":"t"}', "")
         assert frame[payload_start(frame) :] == b'{"type":"t","prev":null}'
+
+
+def test_letter_before_the_first_after_a_lost_tail_was_not_sent():
+    """It is known by the one behind it, and was trimmed before this session could read it."""
+    reader = Reader("c", "web", NOWHERE)
+    behind = Place(Position(1000, 5), Position(1000, 4), "trimmed")
+    reader.meet(behind, "behind")
+    reader.passed(behind, "behind", sent=False)
+    lost = Place(Position(1000, 5), Position(1000, 4), "lost before")
+    assert reader.meet(lost, "lost", live=True) is Meeting.AHEAD
+    reader.meet(behind, "behind")
+    reader.passed(behind, "behind", sent=False)
+    trimmed = Place(Position(1000, 4), Position(1000, 3), "kept")
+    assert reader.meet(trimmed, "trimmed", live=True) is Meeting.MISSED
+
+
+def test_letter_that_had_expired_when_it_was_read_was_not_sent():
+    reader = Reader("c", "web", NOWHERE)
+    place = Place(Position(1000), NOWHERE, "")
+    reader.passed(place, "expired", sent=False, lost=True)
+    assert reader.meet(place, "expired", live=True) is Meeting.MISSED

@@ -67,7 +67,6 @@ class Reader:
 
     __slots__ = (
         "_broken",
-        "_forgot",
         "_names",
         "_passed",
         "_sent",
@@ -82,7 +81,6 @@ class Reader:
         self._names = frozenset((conn, f"@{from_type}"))
         self._start = start
         self._passed = [_Passed(start, last_id, gap=False)] if last_id else []
-        self._forgot = False
         self._sent: dict[str, None] = {last_id: None} if last_id else {}
         self._skips: set[str] = set()
         # Whether there is a gap between what the client has got last and what was passed last.
@@ -144,7 +142,6 @@ class Reader:
         self.at = place.at
         if len(self._passed) > MEMORY:
             del self._passed[0]
-            self._forgot = True
         self._broken |= gap
         self.whole &= not gap
         if sent:

@@ -19,7 +19,7 @@ from sanic_ws.http.auth import check, check_targets, scope
 from sanic_ws.http.bodies import discard_body
 from sanic_ws.http.errors import answer
 from sanic_ws.http.openapi import HTML, JSON, Answer, describe
-from sanic_ws.http.push import status_of
+from sanic_ws.http.push import TOO_LARGE, status_of
 from sanic_ws.http.shapes import TEXT
 from sanic_ws.http.sockets import turn_away
 from sanic_ws.http.static import read
@@ -75,14 +75,9 @@ async def make_console_ticket(request: Request[Any, Any]) -> HTTPResponse:
 
 @blueprint.post("/api/v1/console/push")
 @describe(
-    {
-        200: Answer("Journey", "as a push is"),
-        202: Answer("Journey", "as a push is"),
-        503: Answer("Journey", "as a push is"),
-        504: Answer("Journey", "as a push is"),
-    },
+    dict.fromkeys((200, 202, 503, 504), Answer("Journey", "as a push is")),
     400,
-    (413, "the message is larger than `MAX_MESSAGE_BYTES`, or the body than the node takes"),
+    TOO_LARGE,
     takes={JSON: "Push"},
 )
 @scope("admin")

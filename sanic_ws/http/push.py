@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 blueprint = Blueprint("push", url_prefix="/api/v1/push")
 
+TOO_LARGE = (413, "the message is larger than `MAX_MESSAGE_BYTES`, or the body than the node takes")
+
 _STATUS = {Outcome.UNAVAILABLE: 503, Outcome.UNKNOWN: 504}
 
 
@@ -38,7 +40,7 @@ def status_of(asked: PushRequest, receipt: Receipt) -> int:
         504: Answer("Receipt", "`unknown`: no answer in time; it may have been delivered"),
     },
     400,
-    (413, "the message is larger than `MAX_MESSAGE_BYTES`, or the body than the node takes"),
+    TOO_LARGE,
     takes={JSON: "Push"},
 )
 @scope("push")

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from redis.exceptions import ConnectionError as Broken
 from redis.exceptions import ResponseError
 
-from sanic_ws.errors import RegistryUnavailable
 from sanic_ws.registry.redis_cluster import ClusterServers
 from sanic_ws.registry.redis_connection import Connector
-from sanic_ws.registry.redis_link import Link, as_failure, check_answers
+from sanic_ws.registry.redis_link import Link, answer_each, check_answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -118,11 +117,8 @@ class OneServer:
         self, calls: Sequence[Call], timeout_s: float, script: Script | None = None
     ) -> list[Any]:
         """Run commands in one pipeline, and return what fails as its answer."""
-        try:
-            answers = await self._link.exchange([command for _, command in calls], timeout_s, script)
-        except RegistryUnavailable as exc:
-            return [exc] * len(calls)
-        return list(map(as_failure, answers))
+        commands = [command for _, command in calls]
+        return await answer_each(self._link.exchange(commands, timeout_s, script), len(calls))
 
     def scan(self, pattern: str, count: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
         """Iterate over the keys that match."""

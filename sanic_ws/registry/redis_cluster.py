@@ -18,7 +18,7 @@ from redis.exceptions import AskError, ClusterDownError, MovedError
 from sanic_ws.errors import RegistryAway, RegistryUnavailable
 from sanic_ws.logs import event_log
 from sanic_ws.registry.redis_connection import Connector
-from sanic_ws.registry.redis_link import Link, as_failure, check_answers
+from sanic_ws.registry.redis_link import Link, answer_each, check_answers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -77,11 +77,7 @@ class ClusterServers:
         self, calls: Sequence[Call], timeout_s: float, script: Script | None = None
     ) -> list[Any]:
         """Run commands where their keys are; a server that fails, fails those that it has."""
-        try:
-            answers = await self._run(calls, timeout_s, script)
-        except RegistryUnavailable as exc:
-            return [exc] * len(calls)
-        return list(map(as_failure, answers))
+        return await answer_each(self._run(calls, timeout_s, script), len(calls))
 
     async def _run(
         self, calls: Sequence[Call], timeout_s: float, script: Script | None, *, insist: bool = False

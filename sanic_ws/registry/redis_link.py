@@ -31,7 +31,7 @@ from sanic_ws.registry.breaker import Breaker
 from sanic_ws.registry.patience import within
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from sanic_ws.core.redis_url import Address
     from sanic_ws.registry.redis_connection import Connection, Connector
@@ -267,10 +267,23 @@ def check_answers(answers: Iterable[Any]) -> None:
     """
     for answer in answers:
         if isinstance(answer, (ResponseError, RegistryUnavailable)):
-            raise as_failure(answer)
+            raise _as_failure(answer)
 
 
-def as_failure(answer: Any) -> Any:
+async def answer_each(answers: Awaitable[list[Any]], number: int) -> list[Any]:
+    """Return what some calls were answered; one that failed is answered by a `RegistryUnavailable`.
+
+    Args:
+        answers: what makes the calls.
+        number: of the calls.
+    """
+    try:
+        return list(map(_as_failure, await answers))
+    except RegistryUnavailable as exc:
+        return [exc] * number
+
+
+def _as_failure(answer: Any) -> Any:
     """Return an answer; an error of the server's as one of ours."""
     if not isinstance(answer, ResponseError):
         return answer

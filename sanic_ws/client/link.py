@@ -17,6 +17,7 @@ from picows import (
     ws_connect,
 )
 
+from sanic_ws.client.dialing import Dial
 from sanic_ws.core import json
 from sanic_ws.core.closing import CloseCode
 from sanic_ws.core.pulse import BEATS_S, Pulse, Sign
@@ -239,7 +240,7 @@ async def open_link(
         ClientAway: nobody answers, or it is no WebSocket server.
     """
     where = url.partition("?")[0]
-    link = Link(heard)
+    link, dial = Link(heard), Dial()
     try:
         # A redirect could lead the token elsewhere.
         await ws_connect(
@@ -247,12 +248,15 @@ async def open_link(
             url,
             ssl_context=tls,
             extra_headers=dict(headers),
-            # Also ends the connection where this is cancelled.
             websocket_handshake_timeout=timeout_s,
             max_frame_size=max_message_bytes,
             max_redirects=0,
             read_buffer_init_size=READ_BUFFER_BYTES,
+            socket_factory=dial,
         )
+    except asyncio.CancelledError:
+        dial.hang_up()
+        raise
     except WSInvalidStatusError as exc:
         raise _refused(where, exc) from None
     except WSError as exc:

@@ -137,7 +137,7 @@ class Client:
         self.user = sign if user else None
         self.read = fleet.read
         number = len(fleet.clients)
-        self._source = (f"127.1.{number >> 8}.{number & 255}", 0) if fleet.apart else None
+        self._source = f"127.1.{number >> 8}.{number & 255}" if fleet.apart else None
         self.opened = asyncio.Event()
         self.gone = False
         self.stays_away = False
@@ -272,7 +272,7 @@ class Client:
         return self.fleet.random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**failures))
 
     async def _connect(self, address: str) -> ClientSocket | None:
-        made = ClientSocket(self, Session(address, time.monotonic()))
+        made = ClientSocket(self, Session(address, time.monotonic()), self._source)
         self._sockets.add(made)
         try:
             # The time may be over in the very turn in which it opened: then it has opened.
@@ -284,7 +284,7 @@ class Client:
                         websocket_handshake_timeout=None,
                         read_buffer_init_size=READ_BUFFER,
                         use_aiofastnet=False,
-                        local_addr=self._source,
+                        socket_factory=made.dial,
                     )
                     await made.ready.wait()
         finally:

@@ -5,10 +5,11 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from typing import Any, Protocol
 
-from picows import WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSFrame, WSListener, WSMsgType, WSParsedURL, WSTransport
 
 from tests.faults.logs import ABNORMAL, ClientLog, Frame, Session
 from tests.faults.proxy import RESET_ON_CLOSE
@@ -45,12 +46,15 @@ class ClientSocket(WSListener):  # type: ignore[misc, unused-ignore]
     Args:
         client: whose it is.
         session: its log.
+        source: the address that it connects from, if it matters.
     """
 
-    def __init__(self, client: Owner, session: Session) -> None:
+    def __init__(self, client: Owner, session: Session, source: str | None = None) -> None:
         super().__init__()
         self.client = client
         self.session = session
+        self._source = source
+        self._dialled: socket.socket | None = None
         self.number = -1
         self.transport: WSTransport | None = None
         self.ready = asyncio.Event()
@@ -59,6 +63,20 @@ class ClientSocket(WSListener):  # type: ignore[misc, unused-ignore]
         self._resumed_at = -inf
         self._heard_at = session.tried_at
         self._marks: dict[str, asyncio.Event] = {}
+
+    async def dial(self, url: WSParsedURL) -> socket.socket:
+        """Return a connected socket; picows closes it, but not where it is cancelled."""
+        sock = socket.socket()
+        try:
+            sock.setblocking(False)
+            if self._source is not None:
+                sock.bind((self._source, 0))
+            await asyncio.get_running_loop().sock_connect(sock, (url.host, url.port))
+        except BaseException:
+            sock.close()
+            raise
+        self._dialled = sock
+        return sock
 
     # WSListener
 
@@ -136,8 +154,11 @@ class ClientSocket(WSListener):  # type: ignore[misc, unused-ignore]
             self.send("ping", None)
 
     def give_up(self) -> None:
-        """Let go of a session that never opened."""
+        """Let go of a session that never opened, so that it never will."""
         if self.transport is None:
+            if self._dialled is not None:
+                with suppress(OSError):
+                    self._dialled.shutdown(socket.SHUT_RDWR)
             self.client.forget(self)
         else:
             self.drop()

@@ -168,3 +168,24 @@ async def test_client_that_stops_reading_reads_on_when_it_is_told_to(fleet, two)
     await fleet.settle()
     assert len(client.log.frames) == 1
     assert client.log.sessions[0].stuck
+
+
+async def test_handshake_that_is_given_up_opens_nothing_later(two, monkeypatch):
+    monkeypatch.setattr("tests.faults.clients.HANDSHAKE_S", 0.2)
+    given_up = asyncio.Event()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        assert await reader.read() == b""
+        writer.close()
+        given_up.set()
+
+    late = await asyncio.start_server(accept, LOOPBACK, 0)
+    port = late.sockets[0].getsockname()[1]
+    fleet = Fleet([f"ws://{LOOPBACK}:{port}/ws", two[1].address])
+    await fleet.open(["c"])
+    await asyncio.wait_for(given_up.wait(), 10)
+    assert [session.node for session in fleet.logs["c"].sessions] == ["b"]
+    assert fleet.clients["c"].open_sockets == 1
+    await fleet.close()
+    late.close()

@@ -33,13 +33,11 @@ from sanic_ws.http import (
 )
 from sanic_ws.http.deadlines import Deadlines
 from sanic_ws.logs import configure_logging
-from sanic_ws.node import Node
-from sanic_ws.node.feed import Feed
 from sanic_ws.node.process import leave
 from sanic_ws.publishing.pushes import Pushes, push_traced
 from sanic_ws.websocket.authentication import Authentication
-from sanic_ws.websocket.clients import Clients
 from sanic_ws.websocket.handlers import Handler, Handlers, Message
+from sanic_ws.websocket.member import Member
 from sanic_ws.workers import run_workers
 
 if TYPE_CHECKING:
@@ -96,7 +94,8 @@ class Gateway(Pushes):
         self.settings = settings
         self._authenticate = authenticate
         self._handlers = Handlers()
-        self._node: Node | None = None
+        self._member: Member | None = None
+        self._refreshing: asyncio.Task[None] | None = None
 
     @overload
     def on(self, kind: str) -> Callable[[Handler[Any]], Handler[Any]]: ...
@@ -134,9 +133,9 @@ class Gateway(Pushes):
             InvalidField: a request breaks the contract; nothing was sent.
             RuntimeError: the gateway does not run.
         """
-        if self._node is None:
+        if self._member is None:
             raise RuntimeError("the gateway does not run: attach it to an application and start that")
-        node = self._node
+        node = self._member.node
         return await push_traced(node.dispatcher, requests, node.tracing, self.settings.max_message_bytes)
 
     def attach(self, app: Sanic[Any, Any], echo_path: str | None = None) -> None:
@@ -161,32 +160,24 @@ class Gateway(Pushes):
         app.register_listener(self._stop, "after_server_stop")
 
     async def _start(self, app: Sanic[Any, Any]) -> None:
-        app.ctx.node = self._node = node = Node(self.settings, leave)
         authentication = Authentication(self.settings, self._authenticate)
-        app.ctx.clients = clients = Clients(node, self._handlers, authentication)
-        app.ctx.feed = feed = Feed(node)
+        self._refreshing = asyncio.create_task(authentication.run())
+        self._member = member = Member(self.settings, self._handlers, authentication, leave)
+        app.ctx.node, app.ctx.clients = member.node, member.clients
         app.ctx.neighbour = demo.Neighbour(self.settings, self._handlers, authentication)
-        app.ctx.sweeps = [
-            asyncio.create_task(clients.keep_alive.run()),
-            asyncio.create_task(authentication.run()),
-            asyncio.create_task(feed.run()),
-            asyncio.create_task(node.overdue.run()),
-        ]
-        await node.start()
+        await member.start()
 
     async def _drain(self, app: Sanic[Any, Any]) -> None:
         await app.ctx.neighbour.stop()
-        await app.ctx.node.drain()
-        await app.ctx.clients.drain(self.settings.drain_s)
+        if self._member is not None:
+            await self._member.drain()
 
-    async def _stop(self, app: Sanic[Any, Any]) -> None:
-        for sweep in app.ctx.sweeps:
-            sweep.cancel()
-        await app.ctx.feed.close()
-        self._node = None
-        await app.ctx.node.stop()
-        if app.ctx.node.tracing is not None:
-            await asyncio.to_thread(app.ctx.node.tracing.close)
+    async def _stop(self, _: Sanic[Any, Any]) -> None:
+        member, self._member = self._member, None
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        if member is not None:
+            await member.stop()
 
     def run(self, echo_path: str | None = None) -> None:
         """Run a gateway and nothing else until SIGINT or SIGTERM, in as many processes as the settings say.

@@ -18,6 +18,7 @@ from sanic_ws.broker.port import Call
 from sanic_ws.broker.sending import publish, read_headers, write_headers
 from sanic_ws.errors import BrokerError, BrokerLost, BrokerUnavailable
 from sanic_ws.logs import event_log
+from sanic_ws.tasks import end, start
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
@@ -93,10 +94,7 @@ class RabbitBackEnds:
     async def close(self) -> None:
         """Take no more calls, and answer those under way, in bounded time."""
         await self.leave()
-        if self._calls:
-            _, late = await asyncio.wait(self._calls, timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
+        await end(self._calls, CLOSE_TIMEOUT_S)
 
     def _begin(self) -> None:
         if self._link is not None and self._on_call is not None and self._keeper is None:
@@ -126,9 +124,7 @@ class RabbitBackEnds:
 
     async def _take(self, consumer: Consumer, on_call: OnCall, message: DeliveredMessage) -> None:
         # Not in the library's own task, which ends with the channel.
-        task = asyncio.create_task(self._carry_out(consumer, on_call, message))
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
+        start(self._carry_out(consumer, on_call, message), self._calls)
 
     async def _carry_out(self, consumer: Consumer, on_call: OnCall, message: DeliveredMessage) -> None:
         properties = message.header.properties

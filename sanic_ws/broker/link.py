@@ -32,7 +32,7 @@ from aiormq import spec
 from aiormq.channel import Returning
 
 from sanic_ws.logs import event_log
-from sanic_ws.tasks import take_failure
+from sanic_ws.tasks import end, take_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -254,9 +254,7 @@ async def _connect(connection: AbstractConnection) -> None:
     try:
         await asyncio.shield(connecting)
     except asyncio.CancelledError:
-        _, late = await asyncio.wait([connecting], timeout=CLOSE_TIMEOUT_S)
-        for task in late:
-            task.cancel()
+        await end([connecting], CLOSE_TIMEOUT_S)
         connecting.add_done_callback(take_failure)
         raise
 

@@ -38,6 +38,7 @@ from sanic_ws.errors import (
 )
 from sanic_ws.logs import event_log
 from sanic_ws.registry import Kept, Release
+from sanic_ws.tasks import hold, start
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Coroutine, Iterable, Sequence
@@ -222,8 +223,7 @@ class Dispatcher:
             task = self._start(self._carry_out(action))
             if isinstance(action, Cancel):
                 # Clients are told even if whoever pushed has the receipt and leaves at once.
-                self._cancels.add(task)
-                task.add_done_callback(self._cancels.discard)
+                hold(task, self._cancels)
         if not self._ticking and self._router.open_items:
             self._ticking = True
             self._loop.call_later(TICK_S, self._tick)
@@ -241,10 +241,7 @@ class Dispatcher:
         self._advance()
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return start(coroutine, self._tasks)
 
     # Doing it
 

@@ -11,9 +11,7 @@ from sanic_ws.http import sockets
 from sanic_ws.http.bodies import discard_body
 from sanic_ws.http.openapi import HTML, Answer, describe
 from sanic_ws.http.static import read
-from sanic_ws.node import Node
-from sanic_ws.node.feed import Feed
-from sanic_ws.websocket.clients import Clients
+from sanic_ws.websocket.member import Member
 
 if TYPE_CHECKING:
     from sanic_ws.settings import Settings
@@ -51,41 +49,27 @@ class Neighbour:
         self._settings = settings.model_copy(update={"node_name": name})
         self._handlers = handlers
         self._authentication = authentication
-        self._starting: asyncio.Task[tuple[Node, Clients]] | None = None
-        self._sweeps: list[asyncio.Task[None]] = []
-        self._feed: Feed | None = None
+        self._starting: asyncio.Task[Member] | None = None
 
-    async def started(self) -> tuple[Node, Clients]:
+    async def started(self) -> Member:
         """Return the node and its clients; start it if it does not run yet."""
         if self._starting is None:
             self._starting = asyncio.create_task(self._start())
         return await asyncio.shield(self._starting)
 
-    async def _start(self) -> tuple[Node, Clients]:
-        node = Node(self._settings)
-        clients = Clients(node, self._handlers, self._authentication)
-        self._feed = Feed(node)
-        self._sweeps = [
-            asyncio.create_task(clients.keep_alive.run()),
-            asyncio.create_task(self._feed.run()),
-        ]
-        await node.start()
+    async def _start(self) -> Member:
+        member = Member(self._settings, self._handlers, self._authentication)
+        await member.start()
         # Whoever sees it in the page may push to it at once.
-        await node.broker.wait_connected(CONNECTED_S)
-        return node, clients
+        await member.node.broker.wait_connected(CONNECTED_S)
+        return member
 
     async def stop(self) -> None:
         """Leave, in the orderly way, if it runs."""
-        if self._starting is None:
-            return
-        node, clients = await self._starting
-        await node.drain()
-        await clients.drain(self._settings.drain_s)
-        for sweep in self._sweeps:
-            sweep.cancel()
-        if self._feed is not None:
-            await self._feed.close()
-        await node.stop()
+        if self._starting is not None:
+            member = await self._starting
+            await member.drain()
+            await member.stop()
 
 
 @blueprint.get("/")
@@ -99,7 +83,8 @@ async def demo(request: Request[Any, Any]) -> HTTPResponse:
 async def connect_second(request: Request[Any, Any]) -> None:
     """Take a client in on a second node of this process, as the first one does; in `dev` only."""
     neighbour: Neighbour = request.app.ctx.neighbour
-    await sockets.take_in(request, *await neighbour.started())
+    member = await neighbour.started()
+    await sockets.take_in(request, member.node, member.clients)
 
 
 # Sanic expects no response from it.

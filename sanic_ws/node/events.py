@@ -10,6 +10,7 @@ from sanic_ws.core import json
 from sanic_ws.core.messages import timestamp
 from sanic_ws.errors import BrokerError, BrokerUnavailable
 from sanic_ws.logs import event_log
+from sanic_ws.tasks import end
 
 if TYPE_CHECKING:
     from sanic_ws.broker import BackEnds
@@ -59,9 +60,7 @@ class Events:
     async def close(self) -> None:
         """Let events that wait go out, in bounded time."""
         if self._sender is not None:
-            _, late = await asyncio.wait([self._sender], timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
+            await end([self._sender], CLOSE_TIMEOUT_S)
         self.dropped += len(self._waiting)
         self._waiting.clear()
 

@@ -19,7 +19,7 @@ from sanic_ws.node.grouping import Grouping
 from sanic_ws.node.moves import Moves
 from sanic_ws.registry import Claim, Claimed, Release
 from sanic_ws.registry.port import ENTRY_S
-from sanic_ws.tasks import take_failure
+from sanic_ws.tasks import end, start, take_failure
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
@@ -228,11 +228,7 @@ class Membership:
         await self._claims.join()
         await self._releases.join()
         await self.grouping.close()
-        tasks = [*self._tasks, *self._moves.tasks]
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
+        await end([*self._tasks, *self._moves.tasks], CLOSE_TIMEOUT_S)
 
     def _claim(self, socket: Socket) -> Claim:
         joined = socket.groups.joined
@@ -275,9 +271,7 @@ class Membership:
             self._moves.add(socket.conn, claimed.before)
 
     def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        start(coroutine, self._tasks)
 
     async def _tell_groups(self, groups: Iterable[str]) -> None:
         await self.grouping.tell(groups)

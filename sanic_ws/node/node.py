@@ -32,6 +32,7 @@ from sanic_ws.node.overdue import Overdue
 from sanic_ws.node.presence import Presence
 from sanic_ws.node.reporting import Reporting
 from sanic_ws.registry import NodeInfo
+from sanic_ws.tasks import end, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -167,7 +168,8 @@ class Node:
         if self.presence is not None:
             await self.presence.stop()
         await self.broker.leave(self._last_calls_s)
-        await self._end_tasks()
+        # Answers go out.
+        await end(self._tasks, CLOSE_TIMEOUT_S)
         await self.dispatcher.close()
         await self.mail.close()
         await self.broker.close()
@@ -184,18 +186,9 @@ class Node:
             log.warning("left without telling the registry", reason=str(exc))
         await asyncio.sleep(self._last_calls_s)
 
-    async def _end_tasks(self) -> None:
-        """Let answers go out; end what takes long."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
-
     def spawn(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Run something beside, until it ends or the node stops."""
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        start(coroutine, self._tasks)
 
     # The queue
 

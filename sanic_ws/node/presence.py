@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sanic_ws.errors import RegistryUnavailable
 from sanic_ws.logs import event_log
 from sanic_ws.node.events import Events
+from sanic_ws.tasks import end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,12 +66,8 @@ class Presence:
         self._released.set()
         if self._clearing is not None:
             self._clearing.cancel()
-        tasks = [task for task in (self._loop, self._clearing) if task is not None]
-        if tasks:
-            # Not cancelled at once: what the registry has just told would be lost.
-            _, late = await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
+        # Not cancelled at once: what the registry has just told would be lost.
+        await end([task for task in (self._loop, self._clearing) if task is not None], CLOSE_TIMEOUT_S)
         await self._end()
         await self.events.close()
 

@@ -19,6 +19,7 @@ from sanic_ws.errors import RegistryAway, RegistryUnavailable
 from sanic_ws.logs import event_log
 from sanic_ws.registry.redis_connection import Connector
 from sanic_ws.registry.redis_link import Link, answer_each, check_answers
+from sanic_ws.tasks import start
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -272,9 +273,7 @@ class ClusterServers:
 
     def _forget(self, kept: set[Address]) -> None:
         for address in self._links.keys() - kept:
-            task = asyncio.create_task(self._links.pop(address).close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            start(self._links.pop(address).close(), self._closing)
 
 
 def _host(name: bytes | None, asked: Address) -> str:

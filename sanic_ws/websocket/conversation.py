@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from sanic_ws.core import json
@@ -22,10 +21,12 @@ from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reports import Said
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.logs import event_log
+from sanic_ws.tasks import start
 from sanic_ws.websocket.inbound import Inbound
 from sanic_ws.websocket.unregistered import answer_excess
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Coroutine
     from typing import Any
 
@@ -228,6 +229,4 @@ class Conversation:
             connection.write(error_frame(BadMessage("internal_error", "the message could not be handled")))
 
     def _start(self, coroutine: Any) -> None:
-        task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        start(coroutine, self._tasks)

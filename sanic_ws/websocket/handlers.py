@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,8 +12,11 @@ from sanic_ws.core import json
 from sanic_ws.core.messages import RESERVED_TYPES, BadMessage, error_frame, message_frame
 from sanic_ws.errors import InvalidField, InvalidJSON
 from sanic_ws.logs import event_log
+from sanic_ws.tasks import start
 
 if TYPE_CHECKING:
+    import asyncio
+
     from sanic_ws.core.identity import User
     from sanic_ws.core.messages import ClientMessage
     from sanic_ws.websocket.connection import Connection
@@ -89,9 +91,7 @@ class Handlers:
         data = message.data if model is None else _fit(model, message)
         running = handler(Message(message.type, data, message.id, connection))
         if running is not None:
-            task = asyncio.ensure_future(_guarded(running, connection, message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            start(_guarded(running, connection, message), self._tasks)
         return True
 
 

@@ -12,6 +12,7 @@ import pytest
 from sanic_ws import Publisher
 from tests import leaks
 from tests.integration.peers import Client, Cluster, describe_nodes, start_all, stop_all, unique
+from tests.nursery import Nursery
 from tests.servers import GatewayNode, RabbitServer, RedisServer, require
 
 # Whoever is started in the background ignores Ctrl-C, and so does all that it starts.
@@ -35,6 +36,15 @@ def pytest_runtest_teardown() -> Iterator[None]:
     yield
     found = leaks.take()
     assert not found, "\n".join(found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nursery() -> Iterator[None]:
+    """Fork nodes from a process that has loaded them already."""
+    GatewayNode.nursery = made = Nursery()
+    yield
+    GatewayNode.nursery = None
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Literal, Self
+from typing import IO, TYPE_CHECKING, ClassVar, Literal, Protocol, Self
+
+if TYPE_CHECKING:
+    from tests.nursery import Nursery
 
 LOOPBACK = "127.0.0.1"
 # Below Linux's ephemeral range (32768 and up): a client that retries a closed port of that range can connect
@@ -180,6 +183,17 @@ def _signal_group(pid: int, number: int) -> bool:
 _guard = _Guard()
 
 
+class Process(Protocol):
+    """A process of ours: a `subprocess.Popen`, or a child of the `Nursery`."""
+
+    @property
+    def pid(self) -> int: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def send_signal(self, number: int, /) -> None: ...
+    def terminate(self) -> None: ...
+
+
 class Server:
     """A process on a loopback port; subclasses say how it is run and when it is ready.
 
@@ -194,7 +208,7 @@ class Server:
     def __init__(self, port: int | None = None) -> None:
         self.port = port or free_port()
         self._folder: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -294,7 +308,7 @@ class Server:
     def _ended_or_ready(self) -> bool:
         return not self.running or self._is_ready()
 
-    def _popen(self, command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _popen(self, command: Sequence[str], environment: Mapping[str, str]) -> Process:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
@@ -312,7 +326,7 @@ class Server:
         process, self._process = self._process, None
         return None if process is None else self._end_process(process, number)
 
-    def _end_process(self, process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    def _end_process(self, process: Process, number: signal.Signals) -> int:
         try:
             process.send_signal(number)
             # A paused process takes the signal only once it goes on.
@@ -322,9 +336,9 @@ class Server:
             pass
         finally:
             _signal_group(process.pid, signal.SIGKILL)
-            process.wait()
+            code = process.wait()
             _guard.release("process", process.pid)
-        return process.returncode
+        return code
 
     def _remove_folder(self) -> None:
         folder, self._folder = self._folder, None
@@ -368,7 +382,7 @@ class RabbitServer(Server):
         self.node = f"sws-{random.randrange(16**8):08x}@localhost"
         self._epmd_port = free_port()
         self._dist_port = free_port()
-        self._epmd: subprocess.Popen[bytes] | None = None
+        self._epmd: Process | None = None
 
     def spawn(self) -> None:
         """Start epmd, then RabbitMQ, without waiting for the latter."""
@@ -467,9 +481,13 @@ class GatewayNode(Server):
 
     `identify` is asked for the node's id once it is ready; a node that was told to wait for `livez` alone is
     ready before its brokers are.
+
+    Attributes:
+        nursery: forks the processes; None: each is started by the command of its own.
     """
 
     stop_timeout_s = 60.0
+    nursery: ClassVar["Nursery | None"] = None
 
     def __init__(
         self,
@@ -492,7 +510,7 @@ class GatewayNode(Server):
         _leaks().note_settings(self._env)
         self._ready = ready
         self._identify = identify
-        self._program = program or [str(Path(sys.executable).with_name("sanic-ws"))]
+        self._program = program
 
     def wait_ready(self) -> None:
         """Wait for 200 from `/readyz` (or `/livez`), then ask for the node's id."""
@@ -519,7 +537,15 @@ class GatewayNode(Server):
         return code
 
     def _command(self) -> Sequence[str]:
-        return [*self._program, *self._arguments]
+        program = self._program or [str(Path(sys.executable).with_name("sanic-ws"))]
+        return [*program, *self._arguments]
+
+    def _popen(self, command: Sequence[str], environment: Mapping[str, str]) -> Process:
+        if self.nursery is None or self._program:
+            return super()._popen(command, environment)
+        process = self.nursery.fork(self._arguments, environment, self.folder, self.log)
+        _guard.hold("process", process.pid)
+        return process
 
     def _environment(self) -> Mapping[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("SANIC_WS_")}

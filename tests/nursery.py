@@ -127,8 +127,6 @@ def _code(pid: int) -> int | None:
 
 def _become(wanted: dict[str, Any]) -> None:
     """Be as if this process had been started for this."""
-    import random
-
     os.setsid()
     os.chdir(wanted["folder"])
     os.environ.clear()
@@ -137,7 +135,6 @@ def _become(wanted: dict[str, Any]) -> None:
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     os.close(log)
-    random.seed()
     sys.argv = ["sanic-ws", *wanted["arguments"]]
 
 

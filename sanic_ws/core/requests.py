@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -76,12 +77,22 @@ _FIELDS = frozenset(
 )
 _USER_FIELDS = frozenset(USER_FIELDS)
 _new_id = count(1).__next__
-_ID_PREFIX = secrets.token_hex(8)
+_id_prefix = secrets.token_hex(8)
 
 
 def new_push_id() -> str:
     """Return an id that no other push has: random for the process, then counted."""
-    return f"{_ID_PREFIX}-{_new_id():x}"
+    return f"{_id_prefix}-{_new_id():x}"
+
+
+def _begin_ids() -> None:
+    """Begin anew in a process that was forked: pushes with one id would pass for copies of one push."""
+    global _id_prefix  # noqa: PLW0603 - of the process, as the fork is
+    _id_prefix = secrets.token_hex(8)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_ids)
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from tests.integration.peers import (
     node_ids,
     only,
     push,
+    push_body,
     run_command,
     unique,
 )
@@ -97,6 +98,16 @@ async def test_several_workers_leave_with_0_and_leave_nothing(cluster, number):
         left = await eventually(two, "two nodes")
         assert await leave(node, number, []) == 0
     assert [await own.keys_that_name(node_id) for node_id in left] == [[], []]
+
+
+async def test_several_workers_never_give_two_pushes_one_id(cluster):
+    own = replace(cluster, nodes=[], prefix=unique("own"))
+    with several_workers(own) as node:
+        body = push_body({"conn": unique()})
+        pushes = [call(node, "POST", "/api/v1/push", body, key="secret") for _ in range(64)]
+        ids = {answer.json["id"] for answer in await asyncio.gather(*pushes)}
+    assert len(ids) == 64
+    assert len({push_id.partition("-")[0] for push_id in ids}) == 2
 
 
 async def test_several_workers_that_have_hardly_started_leave_too(cluster):

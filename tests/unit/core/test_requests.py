@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import pytest
 
@@ -25,6 +27,13 @@ def test_ids_that_are_made_differ_and_fit():
     ids = {new_push_id() for _ in range(100)}
     assert len(ids) == 100
     assert max(map(len, ids)) <= 64
+
+
+def test_ids_of_a_process_that_was_forked_are_others():
+    with ProcessPoolExecutor(1, get_context("fork")) as forked:
+        there = {forked.submit(new_push_id).result() for _ in range(100)}
+    assert len(there) == 100
+    assert there.isdisjoint({new_push_id() for _ in range(100)})
 
 
 def test_request_gets_an_id_where_it_has_none():

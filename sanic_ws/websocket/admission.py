@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sanic_ws.websocket.keepalive import KeepAlive
     from sanic_ws.websocket.quotas import Quotas
 
-MAX_JOINING = 2000
+MAX_JOINING = 10_000
 """Handshakes under way; a node answers some 3,000 a second."""
 RETRY_MS = 1000
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from sanic_ws.app import Gateway, Message
 from sanic_ws.settings import read_settings
 
 
-def echo(message: Message) -> None:
+def echo(message: Message[Any]) -> None:
     """Send the data back."""
     message.send("echoed", message.data)
 

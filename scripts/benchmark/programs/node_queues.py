@@ -14,11 +14,12 @@ from sanic_ws.core.flights import Owner
 from sanic_ws.core.outcomes import Answer
 from sanic_ws.core.reception import refuse
 from sanic_ws.registry import Claim, NodeInfo
+from sanic_ws.tasks import start
 
 from . import control
 
 if TYPE_CHECKING:
-    from sanic_ws.broker import Broker
+    from sanic_ws.broker import Broker, Headers
 
 LEASE_S = 300.0
 CONNECT_S = 30.0
@@ -39,11 +40,9 @@ class Queue:
         if not await self._broker.wait_connected(CONNECT_S):
             raise TimeoutError(f"the queue of {self.node} is not there")
 
-    def _on_batch(self, body: bytes, reply_to: str) -> bool:
+    def _on_batch(self, body: bytes, reply_to: str, _headers: Headers | None = None) -> bool:
         reply = refuse(decode_batch(body), self.node, Answer.DELIVERED)
-        task = asyncio.ensure_future(self._broker.answer(reply_to, encode_reply(reply)))
-        self._answers.add(task)
-        task.add_done_callback(self._answers.discard)
+        start(self._broker.answer(reply_to, encode_reply(reply)), self._answers)
         return True
 
 

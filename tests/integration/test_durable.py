@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -143,14 +144,19 @@ class TestLive:
     async def test_pushes_that_come_while_others_are_read_are_merged_in_order(self, nodes, connect):
         user = new_user()
         first = await store(nodes[0], {"user": user}, 0)
-        bodies = [
-            push_body({"user": user}, type="note", data=number, offline="store") for number in range(1, 501)
-        ]
-        await call(nodes[0], "POST", "/api/v1/push/batch", {"pushes": bodies[:300]})
+
+        def body(number):
+            return push_body({"user": user}, type="note", data=number, offline="store")
+
+        await call(nodes[0], "POST", "/api/v1/push/batch", {"pushes": [*map(body, range(1, 301))]})
+        enough = asyncio.Event()
 
         async def go_on():
-            for number, body in enumerate(bodies[300:]):
-                await call(nodes[number % 3], "POST", "/api/v1/push", body)
+            numbers = count(301)
+            while not enough.is_set():
+                sent = next(numbers)
+                await call(nodes[sent % 3], "POST", "/api/v1/push", body(sent))
+            return sent
 
         sending = asyncio.create_task(go_on())
         messages = []
@@ -162,10 +168,11 @@ class TestLive:
             messages += found
             messages += [await client.next("note") for _ in range(10)]
             await client.close()
-        await sending
+        enough.set()
+        last = await sending
         client = await connect(nodes[1], unique(), user=user, query={"since": messages[-1]["id"]})
         messages += (await read(client))[0]
-        assert data_of(messages) == list(range(1, 501))
+        assert data_of(messages) == list(range(1, last + 1))
         assert_chained(messages, first["id"])
 
     async def test_order_with_pushes_that_are_not_stored(self, cluster, publisher, connect):

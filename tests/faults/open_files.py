@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ESTABLISHED, LISTENING = "01", "0A"
+FORGOTTEN = "forgotten"
+"""Of a TCP socket that was reset the system does not tell any more where it led."""
 
 
 def open_files(pid: int, names: Mapping[int, str]) -> Counter[str]:
@@ -15,10 +17,11 @@ def open_files(pid: int, names: Mapping[int, str]) -> Counter[str]:
         names: what is to be counted by name: ports at this end or at the other one.
 
     Returns:
-        How many there are of each name, of sockets in any other state, and of other files.
+        How many there are of each name, of other kinds of sockets, of those that were reset and not closed
+        here (`FORGOTTEN`), and of other files.
     """
-    ends = _tcp()
-    return Counter(_name(link, ends, names) for link in _links(pid))
+    ends, others = _tcp(), _unix()
+    return Counter(_name(link, ends, others, names) for link in _links(pid))
 
 
 def _links(pid: int) -> list[str]:
@@ -31,12 +34,15 @@ def _links(pid: int) -> list[str]:
     return links
 
 
-def _name(link: str, ends: Mapping[str, tuple[int, int, str]], names: Mapping[int, str]) -> str:
+def _name(
+    link: str, ends: Mapping[str, tuple[int, int, str]], others: set[str], names: Mapping[int, str]
+) -> str:
     if not link.startswith("socket:"):
         return "file"
-    end = ends.get(link[8:-1])
+    inode = link[8:-1]
+    end = ends.get(inode)
     if end is None:
-        return "socket"
+        return "socket" if inode in others else FORGOTTEN
     here, there, state = end
     if state == LISTENING:
         return "listening"
@@ -51,3 +57,8 @@ def _tcp() -> dict[str, tuple[int, int, str]]:
         _, here, there, state, *rest = line.split()
         found[rest[5]] = int(here.split(":")[1], 16), int(there.split(":")[1], 16), state
     return found
+
+
+def _unix() -> set[str]:
+    """Return the inodes of all Unix sockets."""
+    return {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()[1:]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tests.faults.cluster import Member
+from tests.faults.open_files import FORGOTTEN
 from tests.integration.peers import eventually
 
 REDIS_POOL = 16
@@ -31,8 +32,8 @@ class Usage:
         """Say whether there are no more files and tasks than there were."""
         more = Counter(self.files) - Counter(other.files)
         # Those to Redis are a pool that grows to what was needed at one time, and no further; one that Redis
-        # has closed stays in it until it is wanted.
-        pooled = sum(more.pop(name) for name in list(more) if name.startswith("redis"))
+        # has closed, or reset, stays in it until it is wanted.
+        pooled = sum(more.pop(name) for name in list(more) if name.startswith(("redis", FORGOTTEN)))
         return not more and pooled <= REDIS_POOL and self.tasks <= other.tasks
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.clients import Fleet
 from tests.faults.cluster import FaultCluster, Member
+from tests.faults.havoc import CLOSE_CONNECTIONS
 from tests.faults.invariants import count
 from tests.faults.publishers import Load, by_http
 from tests.faults.stage import check_receipts, open_loads, signs, story, until_delivered
@@ -72,7 +73,8 @@ async def test_rabbitmq_that_closes_all_connections_20_times_leaves_nothing_behi
         await until_delivered(loads[0], ids)
     before = [await Usage.of(member) for member in cluster.members]
     async with open_loads(cluster, ids, rate=100) as more:
-        script = CLOSE_ALL.replace("TIMES", str(times)).replace("WANTED", "7")
+        script = CLOSE_ALL.replace("CLOSE", CLOSE_CONNECTIONS)
+        script = script.replace("TIMES", str(times)).replace("WANTED", "7")
         await asyncio.to_thread(own_rabbit.ctl, "eval", script, timeout_s=180)
         await until_delivered(more[0], ids)
     await check_receipts(cluster, fleet, [*loads, *more])
@@ -94,7 +96,7 @@ Wait = fun
 end,
 lists:foreach(fun(_) ->
   Wait(3000),
-  [rabbit_networking:close_connection(Pid, "test") || Pid <- rabbit_networking:connections()]
+  CLOSE
 end, lists:seq(1, TIMES)).
 """
 

@@ -139,8 +139,10 @@ PYTHON
 checkov_package='checkov==3.3.30'
 ensure_checkov() {
   local folder=$cache/checkov
-  [[ -x $folder/bin/checkov && $(cat "$folder/from" 2>/dev/null) == "$checkov_package" ]] && return
+  # Its programs name the folder that they were made in.
+  local from="$checkov_package in $folder"
+  [[ -x $folder/bin/checkov && $(cat "$folder/from" 2>/dev/null) == "$from" ]] && return
   say 'Setting up checkov …'
   "$(find_python)" -m venv --clear "$folder" && "$folder/bin/python" -m pip install -q "$checkov_package" &&
-    echo "$checkov_package" >"$folder/from"
+    echo "$from" >"$folder/from"
 }

@@ -96,7 +96,7 @@ class Fallback:
         seek.certain = listing is not None
         seek.whole = listing is not None and listing.whole
         seek.listed = members.listed
-        seek.suspects = members.known & members.gone.keys()
+        seek.suspects |= members.known & members.gone.keys()
         if members.complete or not seek.whole:
             seek.expect = set(members.known)
 
@@ -127,8 +127,10 @@ class Fallback:
         """Take in that a node's queue is not there."""
         node, seek = probe
         self._members.lost(node, now)
-        if seek is not None and seek.id in self._seeks:
-            if node in seek.suspects:
+        if seek.id in self._seeks:
+            if not seek.sent:
+                seek.suspects.add(node)
+            elif node in seek.suspects:
                 seek.gone.add(node)
             elif node not in seek.answered:
                 seek.vanished.add(node)

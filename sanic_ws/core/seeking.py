@@ -50,7 +50,8 @@ class Seek(Flight):
         expect: the nodes that were ever listed and are not known to have left; None while, or if, none is
             known.
         listed: those of them that the registry lists now.
-        suspects: those of them whose queues were missing before.
+        suspects: those of them whose queues were missing before, whatever came of them since: one that leaves
+            still answers others.
         answered: who has answered.
         gone: whose queues were missing before and after.
         vanished: whose queues were there before and are not now, and who have not answered.
@@ -101,10 +102,10 @@ class Seek(Flight):
 
 
 class Probe(NamedTuple):
-    """Send an empty batch to a node, to see whether its queue is there: for a fallback, or before it."""
+    """Send an empty batch to a node, to see whether its queue is there: after a fallback, or before it."""
 
     node: str
-    seek: Seek | None = None
+    seek: Seek
 
 
 Action = Flight | Probe | Forget | Cancel | Remember

@@ -349,7 +349,7 @@ class Dispatcher:
         try:
             listing = await self._directory.listing()
             doubted = self._router.doubt(listing, monotonic())
-            await asyncio.gather(*(self._probe(Probe(node)) for node in doubted))
+            await asyncio.gather(*(self._probe(Probe(node, flight)) for node in doubted))
         except RegistryUnavailable as exc:
             log.debug("nodes not known", reason=str(exc))
         self._router.expire_unsent(flight, monotonic())

@@ -15,6 +15,7 @@ from tests.integration.peers import WAIT_S, eventually, unique
 from tests.servers import RabbitServer, free_port
 
 TTL_MS = 60_000
+ANSWER_S = 5.0
 
 MakeBroker = Callable[[], Broker]
 
@@ -355,13 +356,22 @@ async def rejoin(own_rabbit: RabbitServer) -> AsyncIterator[Join]:
 
 
 async def talk(node: Party, sender: Party, body: bytes) -> None:
-    """Send until it works, then have it answered."""
-    await eventually(lambda: sent(sender, "node-a", body), "the brokers to be connected again")
-    while (got := await node.next_batch())[0] != body:
-        pass
-    await node.broker.answer(got[1], body)
-    while await sender.next_reply() != body:
-        pass
+    """Send until it works and is answered: what is on a connection that is about to be closed is lost."""
+
+    async def ask() -> None:
+        while (got := await node.next_batch())[0] != body:
+            pass
+        await node.broker.answer(got[1], body)
+        while await sender.next_reply() != body:
+            pass
+
+    async def answered() -> bool:
+        try:
+            return await sent(sender, "node-a", body) and not await asyncio.wait_for(ask(), ANSWER_S)
+        except TimeoutError:
+            return False
+
+    await eventually(answered, "the brokers to be connected again")
 
 
 class TestRabbitMQAlone:

@@ -341,7 +341,11 @@ class Cluster:
     def _seek(self, seek: Seek, listing: Listing | None) -> None:
         if listing is not None:
             for node in self.router.doubt(listing, self.now):
-                self._probe(Probe(node), at_once=True)
+                self._probe(Probe(node, seek), at_once=True)
+        # Answers to others may come in between.
+        self.later.append(lambda: self._broadcast(seek, listing))
+
+    def _broadcast(self, seek: Seek, listing: Listing | None) -> None:
         if not seek.trim():
             self.router.failed(seek, Outcome.UNAVAILABLE, self.now)
             return

@@ -63,6 +63,14 @@ def look_up(cluster: Cluster) -> None:
     cluster.advance()
 
 
+def ask_all(cluster: Cluster) -> None:
+    """Let the list of nodes be read, those be probed that may be gone, and a fallback go out."""
+    cluster.advance()
+    for _ in range(3):
+        cluster.happen(-1)
+    cluster.advance()
+
+
 def bare_push(*targets, number=0, timeout_s=2.0, **kwargs):
     receipts = []
     push = Push(
@@ -115,7 +123,7 @@ def test_found_connection_settles_before_every_node_has_answered(cluster):
     del cluster.owners["c0"]
     sent = cluster.push(Conn("c0"))
     look_up(cluster)
-    look_up(cluster)
+    ask_all(cluster)
     cluster.read(cluster.nodes["n1"])
     cluster.reply()
     assert receipt_of(sent).outcome is Outcome.DELIVERED
@@ -124,7 +132,7 @@ def test_found_connection_settles_before_every_node_has_answered(cluster):
 def test_offline_waits_for_the_last_node(cluster):
     sent = cluster.push(Conn("nobody"))
     look_up(cluster)
-    look_up(cluster)
+    ask_all(cluster)
     for name in ("n0", "n1"):
         cluster.read(cluster.nodes[name])
         cluster.reply()
@@ -293,6 +301,27 @@ def test_node_that_leaves_is_waited_for_although_its_queue_is_gone(cluster):
     assert receipt_of(sent).outcome is Outcome.OFFLINE
 
 
+def test_node_that_answers_another_while_it_leaves_is_not_waited_for(cluster):
+    cluster.push(Conn("nobody"))
+    cluster.settle()
+    leaving = cluster.nodes["n1"]
+    while not leaving.withdrawn:
+        cluster.leave(leaving)
+    first = cluster.push(Conn("nobody"))
+    cluster.settle(except_node="n1")
+    cluster.read(leaving)
+    cluster.leave(leaving)
+    second = cluster.push(Conn("nobody-else"))
+    look_up(cluster)
+    cluster.happen()
+    cluster.happen()
+    # Now that its queue was seen to be missing, what it said of the first arrives.
+    cluster.reply()
+    cluster.leave(leaving)
+    cluster.settle()
+    assert [receipt_of(sent).outcome for sent in (first, second)] == [Outcome.OFFLINE] * 2
+
+
 def test_nobody_is_offline_while_a_listed_node_cannot_be_reached(cluster):
     cluster.kill(cluster.nodes["n1"])
     first = cluster.push(Conn("nobody"))
@@ -359,7 +388,7 @@ def test_node_that_nobody_knows_is_waited_for_while_the_list_is_not_whole(cluste
 def test_silent_node_makes_unknown_not_offline(cluster):
     sent = cluster.push(Conn("nobody"))
     look_up(cluster)
-    look_up(cluster)
+    ask_all(cluster)
     cluster.nodes["n1"].queue.clear()
     cluster.end()
     assert receipt_of(sent).outcome is Outcome.UNKNOWN
@@ -368,7 +397,7 @@ def test_silent_node_makes_unknown_not_offline(cluster):
 def test_only_silent_nodes_are_probed_and_only_once(cluster):
     cluster.push(Conn("nobody"))
     look_up(cluster)
-    look_up(cluster)
+    ask_all(cluster)
     cluster.read(cluster.nodes["n0"])
     cluster.reply()
     probes = []
@@ -383,7 +412,7 @@ def test_node_is_not_silent_because_a_push_took_long_before_it_was_asked(cluster
     sent = cluster.push(Conn("nobody"))
     look_up(cluster)
     cluster.pass_time(0.2)
-    look_up(cluster)
+    ask_all(cluster)
     for one in cluster.nodes.values():
         cluster.read(one)
     cluster.deafen(cluster.nodes["n1"])
@@ -985,7 +1014,7 @@ def test_frame_that_a_node_wrote_before_it_was_cut_is_not_offline(cluster):
     del cluster.owners["c0"]
     sent = cluster.push(Conn("c0"))
     look_up(cluster)
-    look_up(cluster)
+    ask_all(cluster)
     cluster.cut_while_working(cluster.nodes["n1"])
     cluster.settle()
     cluster.pass_time(0.2)
@@ -1001,7 +1030,7 @@ def test_frame_that_a_listed_node_wrote_before_it_was_cut_is_not_unavailable(clu
     cluster.happen(-1)
     look_up(cluster)
     cluster.nodes["n1"].hears = True
-    look_up(cluster)
+    ask_all(cluster)
     assert cluster.nodes["n1"].queue
     cluster.cut_while_working(cluster.nodes["n1"])
     cluster.settle()
@@ -1113,7 +1142,7 @@ def test_push_past_its_deadline_when_looked_up_ends_as_unavailable(cluster):
 def test_open_fallback_ends_as_unknown(cluster):
     sent = cluster.push(Conn("nobody"))
     look_up(cluster)
-    look_up(cluster)
+    ask_all(cluster)
     cluster.pass_time(3)
     assert (only_delivery(sent).outcome, only_delivery(sent).route) == (Outcome.UNKNOWN, Route.FALLBACK)
 

@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 2.0
 LAST_CALLS_S = 0.5
 """How long a push may take to the queue from reading the registry, or from seeing that the queue is there."""
+QUEUE_FIRST_S = 2.0
+"""How long a new node stays out of the registry for want of its queue."""
 VERSION = version("sanic-ws")
 
 log = event_log("sanic_ws.node")
@@ -150,9 +152,13 @@ class Node:
         return base36(self._sessions)
 
     async def start(self) -> None:
-        """Open the queue and begin to renew the lease, in the background: no backend needs to be there."""
+        """Open the queue and begin to renew the lease, in the background: no backend needs to be there.
+
+        The queue comes first: what is for all is waited for from whoever is in the registry.
+        """
         await self.broker.open(self.dispatcher.on_reply, self._on_batch, self.id)
         self.broker.back_ends.serve(self._on_call)
+        await self.broker.wait_connected(QUEUE_FIRST_S)
         self._lease.start()
         if self.presence is not None:
             self.presence.start()

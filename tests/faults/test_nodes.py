@@ -110,6 +110,21 @@ async def test_rolling_restart_under_load_goes_unnoticed(start_cluster, make_fle
 
 
 @pytest.mark.timeout(240)
+async def test_who_is_not_there_stays_known_while_nodes_come_and_go(start_cluster, figure):
+    """Rows 2 and 3, for pushes that all nodes are asked about."""
+    restarts = 10
+    cluster: FaultCluster = await start_cluster(2, proxied=False, drain_s=0.5)
+    async with open_loads(cluster, signs(1000), nodes=[], timeout_s=10) as loads:
+        for _ in range(restarts):
+            await cluster.members[0].restart()
+    pushes = [push for load in loads for push in load.pushes]
+    known = sum(push.outcome == "offline" for push in pushes)
+    # One that a stall of the machine keeps from the nodes in time is honestly unknown.
+    text = f"{restarts} restarts of a node, pushes to nobody: {story(loads)} (allowed 99.9 % offline)"
+    figure(3, text, known >= 0.999 * len(pushes))
+
+
+@pytest.mark.timeout(240)
 async def test_reconnect_elsewhere_survives_a_late_release(start_cluster, make_fleet, figure):
     """Row 4."""
     trials, at_once, delay_s = 1000, 50, 0.1

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from sanic_ws.core.batch import LEAVE_TARGET, WATCHERS_TARGET, Batch, encode_batch
 from sanic_ws.core.groups import WATCHERS
 from sanic_ws.node import Node
 from sanic_ws.settings import read_settings
-from tests.integration.peers import eventually, unique
+from tests.integration.peers import WAIT_S, eventually, unique
 
 PREFIX = unique()
 
@@ -34,6 +36,35 @@ async def test_node_obeys_once_it_has_answered(make_node):
     teller = await make_node(name="teller")
     assert await teller.dispatcher.order_to_leave(told.id, 5)
     await eventually(lambda: left == ["told"], "it to leave")
+
+
+async def test_new_node_is_not_in_the_registry_before_its_queue_is_there(monkeypatch):
+    node, other = (Node(read_settings("dev", prefix=PREFIX, drain_s=0)) for _ in range(2))
+    connected = asyncio.Event()
+
+    async def wait_connected(timeout_s):
+        return await asyncio.wait_for(connected.wait(), WAIT_S)
+
+    monkeypatch.setattr(node.broker, "wait_connected", wait_connected)
+    starting = asyncio.create_task(node.start())
+    await other.start()
+    await eventually(lambda: other.ready, "another node to be ready")
+    assert node.id not in (await other.registry.listing()).live
+    connected.set()
+    await starting
+    await eventually(lambda: node.ready, "the node to be ready")
+    assert node.id in (await other.registry.listing()).live
+    await node.stop()
+    await other.stop()
+
+
+async def test_node_whose_queue_does_not_come_is_registered_all_the_same(make_node, monkeypatch):
+    async def never(self, timeout_s):
+        return False
+
+    monkeypatch.setattr("sanic_ws.broker.memory.MemoryBroker.wait_connected", never)
+    node = await make_node()
+    assert node.id in (await node.registry.listing()).live
 
 
 async def test_node_that_cannot_be_told_to_leave_says_so(make_node):

@@ -63,8 +63,9 @@ class Lease:
 
     @property
     def runs(self) -> bool:
-        """Whether the registry believes in the node; one missed beat changes nothing."""
-        return monotonic() < self._ends and (self._rolling is None or self._rolling.done())
+        """Whether the registry believes in the node, which knows the others; one missed beat changes nothing."""
+        known = not self._new and (self._rolling is None or self._rolling.done())
+        return known and monotonic() < self._ends
 
     def start(self) -> None:
         """Begin to renew the lease, in the background."""

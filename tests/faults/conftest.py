@@ -12,7 +12,7 @@ from tests.faults.clients import Fleet
 from tests.faults.cluster import FaultCluster
 from tests.servers import RabbitServer, RedisServer
 
-FIGURES = pytest.StashKey[list[tuple[str, str]]]()
+ROW = "row "
 
 StartCluster = Callable[..., Awaitable[FaultCluster]]
 MakeFleet = Callable[..., Fleet]
@@ -20,22 +20,28 @@ Figure = Callable[..., None]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
-    """Mark what is here, so that it can run in a stage of its own; let random faults take their time."""
+    """Mark what is here, so that it can run in a stage of its own; let random faults take their time.
+
+    What keeps no core busy is marked `beside`, and runs beside all other tests.
+    """
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if here in item.path.parents and item.get_closest_marker("beside") is None:
             item.add_marker(pytest.mark.faults)
         if item.path.name == "test_random.py":
             item.add_marker(pytest.mark.timeout(config.getoption("--faults-seconds") + 240))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures of all rows."""
-    figures = config.stash.get(FIGURES, [])
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    called = [report for report in reports if getattr(report, "when", "") == "call"]
+    noted = [(name, text) for report in called for name, text in report.user_properties]
+    figures = [(name.removeprefix(ROW), text) for name, text in noted if name.startswith(ROW)]
     if figures:
         terminalreporter.section("figures", sep="=")
     for row, text in sorted(figures, key=lambda figure: (len(figure[0]), figure[0])):
-        terminalreporter.write_line(f"row {row:>2}  {text}")
+        terminalreporter.write_line(f"{ROW}{row:>2}  {text}")
 
 
 @pytest.fixture(autouse=True)
@@ -46,12 +52,11 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.fixture
-def figure(pytestconfig: pytest.Config) -> Figure:
+def figure(record_property: Callable[[str, object], None]) -> Figure:
     """Note a row's figure for the summary; `holds=False` fails the test."""
-    figures = pytestconfig.stash.setdefault(FIGURES, [])
 
     def note(row: int | str, text: str, holds: bool = True) -> None:
-        figures.append((str(row), text if holds else f"{text}  DOES NOT HOLD"))
+        record_property(f"{ROW}{row}", text if holds else f"{text}  DOES NOT HOLD")
         assert holds, f"row {row}: {text}"
 
     return note

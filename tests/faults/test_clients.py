@@ -13,6 +13,8 @@ from tests.faults.logs import ABNORMAL
 from tests.integration.peers import eventually
 from tests.servers import LOOPBACK, free_port
 
+pytestmark = pytest.mark.beside
+
 
 class Node:
     """A stand-in for a node that closes as it is told to."""

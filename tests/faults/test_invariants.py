@@ -8,6 +8,8 @@ import pytest
 from tests.faults.invariants import LAG_S, check, report
 from tests.faults.logs import ABNORMAL, REPLACED, SLOW, Absence, ClientLog, Frame, PushLog, Session
 
+pytestmark = pytest.mark.beside
+
 NODE, OTHER = "node-a", "node-b"
 
 

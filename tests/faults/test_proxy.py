@@ -11,6 +11,8 @@ from tests.faults.proxy import Proxies, Proxy
 from tests.integration.peers import eventually
 from tests.servers import LOOPBACK, free_port
 
+pytestmark = pytest.mark.beside
+
 GUARD_S = 30.0
 
 

@@ -20,6 +20,8 @@ from tests.integration.peers import (
 )
 from tests.servers import LOOPBACK, GatewayNode, RabbitServer, RedisServer
 
+pytestmark = pytest.mark.beside
+
 ABSENT_S = 60.0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import socketio  # type: ignore[import-untyped, unused-ignore]
+import socketio
 import uvicorn
 
 MANAGERS = {"amqp": socketio.AsyncAioPikaManager, "redis": socketio.AsyncRedisManager}

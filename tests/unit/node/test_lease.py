@@ -103,6 +103,15 @@ async def test_first_node_of_a_cluster_makes_the_registry_whole_and_runs_only_th
     await eventually(lambda: lease.runs, "the lease to run")
 
 
+async def test_new_node_does_not_run_before_it_knows_who_else_is_there(world, lease):
+    learned = []
+    world.whole = True
+    world.learn = lambda listing: learned.append((listing.live, lease.runs))
+    lease.start()
+    await eventually(lambda: lease.runs, "the lease to run")
+    assert learned[0] == ([ME], False)
+
+
 async def test_nobody_vouches_while_a_node_answers_that_is_not_listed(world, lease):
     world.answering = {ME, OTHER}
     lease.start()

@@ -63,7 +63,7 @@ class Lease:
 
     @property
     def runs(self) -> bool:
-        """Whether the registry believes in the node, which knows the others; one missed beat changes nothing."""
+        """Whether the registry believes in the node, which knows the others. One missed beat is no matter."""
         known = not self._new and (self._rolling is None or self._rolling.done())
         return known and monotonic() < self._ends
 

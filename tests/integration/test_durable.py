@@ -158,18 +158,22 @@ class TestLive:
                 await call(nodes[sent % 3], "POST", "/api/v1/push", body(sent))
             return sent
 
-        sending = asyncio.create_task(go_on())
         messages = []
-        for node in (*nodes, nodes[0]):
-            since = messages[-1]["id"] if messages else first["id"]
-            client = await connect(node, unique(), user=user, query={"since": since})
-            found, resumed = await read(client)
-            assert resumed["recovered"]
-            messages += found
-            messages += [await client.next("note") for _ in range(10)]
-            await client.close()
-        enough.set()
-        last = await sending
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(go_on())
+            for node in (*nodes, nodes[0]):
+                since = messages[-1]["id"] if messages else first["id"]
+                client = await connect(node, unique(), query={"since": since})
+                await client.send("user_info", user)
+                early, _ = await read(client, "user_bound")
+                assert {message["type"] for message in early} <= {"note"}
+                found, resumed = await read(client)
+                assert resumed["recovered"]
+                messages += early + found
+                messages += [await client.next("note") for _ in range(10)]
+                await client.close()
+            enough.set()
+        last = sending.result()
         client = await connect(nodes[1], unique(), user=user, query={"since": messages[-1]["id"]})
         messages += (await read(client))[0]
         assert data_of(messages) == list(range(1, last + 1))

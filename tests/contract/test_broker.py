@@ -358,18 +358,19 @@ async def rejoin(own_rabbit: RabbitServer) -> AsyncIterator[Join]:
 async def talk(node: Party, sender: Party, body: bytes) -> None:
     """Send until it works and is answered: what is on a connection that is about to be closed is lost."""
 
-    async def ask() -> None:
-        while (got := await node.next_batch())[0] != body:
-            pass
-        await node.broker.answer(got[1], body)
-        while await sender.next_reply() != body:
-            pass
-
     async def answered() -> bool:
+        if not await sent(sender, "node-a", body):
+            return False
         try:
-            return await sent(sender, "node-a", body) and not await asyncio.wait_for(ask(), ANSWER_S)
+            async with asyncio.timeout(ANSWER_S):
+                while (got := await node.next_batch())[0] != body:
+                    pass
+                await node.broker.answer(got[1], body)
+                while await sender.next_reply() != body:
+                    pass
         except TimeoutError:
             return False
+        return True
 
     await eventually(answered, "the brokers to be connected again")
 
